@@ -1,0 +1,1 @@
+"""The rule engine: judged readings and ticks in, alert events out. Pure."""

@@ -1,0 +1,1 @@
+"""The shared kernel (settings, broker, database, clock, logs) and the one composition root."""

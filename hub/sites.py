@@ -1,0 +1,79 @@
+"""``sites.toml``: the hospitals, units and beds, and what people call them.
+
+    [[hospital]]
+    id = "quzhou-kaihua"
+    zh = "开化县人民医院"
+    en = "Kaihua County People's Hospital"
+      [[hospital.unit]]
+      id = "icu"
+      zh = "ICU"
+      en = "ICU"
+      beds = ["bed-01", "bed-02"]
+"""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from schemas.errors import SettingsError, TopicError
+from schemas.topics import check_bed
+
+
+class Unit(Struct, forbid_unknown_fields=True):
+    """A ward: ``beds`` are the ids used in topics."""
+
+    id: str
+    zh: str
+    en: str
+    beds: list[str]
+
+
+class Hospital(Struct, forbid_unknown_fields=True):
+    """A hospital and its units."""
+
+    id: str
+    zh: str
+    en: str
+    unit: list[Unit] = []
+
+
+class Sites(Struct, forbid_unknown_fields=True):
+    """All that is registered."""
+
+    hospital: list[Hospital] = []
+
+    def labels(self) -> dict[str, tuple[str, str]]:
+        """Return the zh and en name of every registered bed, by ``hospital/unit/bed``."""
+        return {
+            f"{h.id}/{u.id}/{bed}": (
+                f"{h.zh} {u.zh} {_number(bed)}床", f"{h.en} {u.en} bed {_number(bed)}"
+            )
+            for h in self.hospital
+            for u in h.unit
+            for bed in u.beds
+        }
+
+
+def _number(bed: str) -> str:
+    """Return a bed's number as people say it.
+
+    >>> _number("bed-07")
+    '7'
+    """
+    return bed.removeprefix("bed-").lstrip("0") or bed
+
+
+def load_sites(path: Path | None) -> Sites:
+    """Return the registered sites; none when ``path`` is None. Raises SettingsError."""
+    if path is None:
+        return Sites()
+    try:
+        sites = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Sites)
+        for bed in sites.labels():
+            check_bed(bed)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError,
+            TopicError) as error:
+        raise SettingsError(f"sites file {path}: {error}") from None
+    return sites

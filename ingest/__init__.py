@@ -1,0 +1,1 @@
+"""From raw device messages to judged readings, alert events and stored rows."""

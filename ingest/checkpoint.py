@@ -1,0 +1,60 @@
+"""Intake's state on disk: one value, replaced atomically. What it holds may be acknowledged."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from ingest.pipeline import PipelineState
+
+log = structlog.get_logger()
+
+
+class Outgoing(Struct, array_like=True):
+    """One message that the broker has not acknowledged yet."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+
+
+class Checkpoint(Struct):
+    """The pipeline's state and what it has made that may not have arrived."""
+
+    v: int
+    state: PipelineState
+    outbox: list[Outgoing]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Checkpoint)
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """Return the checkpoint as bytes: the moment that is saved."""
+    return _encoder.encode(checkpoint)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Replace the checkpoint; when this returns, it survives a power cut."""
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def read(path: Path) -> Checkpoint | None:
+    """Return the last checkpoint; None when there is none. A broken one is set aside and named."""
+    try:
+        return _decoder.decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (msgspec.DecodeError, OSError) as error:
+        aside = path.with_suffix(".broken")
+        path.replace(aside)
+        log.error("checkpoint_broken", path=str(aside), reason=str(error))  # noqa: TRY400
+        return None

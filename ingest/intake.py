@@ -1,0 +1,229 @@
+"""The intake service: raw messages in, judged batches and alert events out. Needs only the broker.
+
+Order of safety: a message is judged at once; its alerts go out at once, its reading with the next
+batch. Every second the state, with all that the broker has not acknowledged yet, is written to
+disk; only then, and once the broker has what was made of them, are the messages acknowledged. So a
+kill at any moment loses nothing: what was not acknowledged comes again, and what was already
+judged is known by its key.
+"""
+
+import asyncio
+from collections import deque
+from uuid import uuid4
+
+import structlog
+from msgspec.structs import replace
+
+from alerts.rules import Pack
+from alerts.sentences import Label
+from hub.broker import Connection, stay_connected
+from hub.clock import now_ns
+from hub.health import Reporter
+from hub.settings import Settings
+from ingest import checkpoint, rejects
+from ingest.checkpoint import Checkpoint, Outgoing
+from ingest.pipeline import Limits, Outcome, Pipeline, new_state
+from schemas.alerts import AlertEvent, EventKind
+from schemas.codec import encode_json, encode_judged
+from schemas.times import MS, S
+from schemas.topics import (
+    RAW_FILTERS,
+    REJECTED_TOPIC,
+    Kind,
+    format_topic,
+    judged_topic,
+)
+from schemas.wire import ClockOffset, JudgedBatch, JudgedReading
+
+log = structlog.get_logger()
+
+CLIENT_ID = "vigil-intake"
+TICK_S = 1.0
+REJECTED_PERIOD_S = 2.0
+LATENCIES_KEPT = 2_000
+OUTBOX_BOUND = 20_000
+
+
+class Intake:
+    """The shell around the pipeline: outbox, checkpoint, acknowledgements."""
+
+    def __init__(self, settings: Settings, pack: Pack, labels: dict[str, Label]) -> None:
+        self._settings = settings
+        self._path = settings.data / "intake" / "checkpoint.msgpack"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        found = checkpoint.read(self._path)
+        state = found.state if found else new_state(uuid4().hex[:12])
+        state.engine.listening_ns = now_ns()
+        self._unsent = deque(found.outbox if found else [])
+        self._sent: dict[asyncio.Future[None], Outgoing] = {}
+        known = frozenset(labels) if settings.intake.registration == "registered" else None
+        self._pipeline = Pipeline(
+            state,
+            pack,
+            labels,
+            Limits(
+                late_ns=int(settings.intake.late_s * S),
+                clock_bound_ns=int(settings.intake.clock_bound_s * S),
+                max_beds=settings.intake.max_beds,
+                max_devices=settings.intake.max_devices,
+                known_beds=known,
+            ),
+        )
+        self._readings: dict[str, list[JudgedReading]] = {}
+        self._clocks: dict[str, list[ClockOffset]] = {}
+        self._mids: list[int] = []
+        self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        self._alerts = 0
+        self._received = 0
+        self._reporter = Reporter("intake", self._counters)
+
+    def _counters(self) -> dict[str, float]:
+        state = self._pipeline.state
+        counters: dict[str, float] = {
+            "received": self._received,
+            "accepted": state.accepted,
+            "duplicates_ignored": state.repeats,
+            "conflicts": state.conflicts,
+            "sequence_gaps": state.gaps,
+            "late": state.late,
+            "rejected": state.rejects.total,
+            "alert_events": self._alerts,
+            "beds": len(state.engine.beds),
+            "devices": len(state.devices),
+            "outbox": len(self._unsent) + len(self._sent),
+        }
+        if self._latencies:
+            ordered = sorted(self._latencies)
+            counters["received_to_published_p50_ms"] = ordered[len(ordered) // 2]
+            counters["received_to_published_p99_ms"] = ordered[int(len(ordered) * 0.99)]
+        return counters
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set, through any number of losses of the broker."""
+
+        def connect() -> Connection:
+            return Connection(
+                self._settings.broker_address,
+                CLIENT_ID,
+                filters=RAW_FILTERS,
+                durable=True,
+                will=self._reporter.will(),
+            )
+
+        await stay_connected(connect, lambda connection: self._serve(connection, stop), stop)
+
+    async def _serve(self, connection: Connection, stop: asyncio.Event) -> None:
+        self._mids.clear()  # they belonged to the connection that was lost
+        self._unsent.extendleft(reversed(self._sent.values()))
+        self._sent.clear()
+        self._send(connection)
+        log.info("intake_started", beds=len(self._pipeline.state.engine.beds))
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._consume(connection), name="consume"),
+                group.create_task(self._flush(connection), name="flush"),
+                group.create_task(self._tick(connection), name="tick"),
+                group.create_task(self._checkpoints(connection), name="checkpoint"),
+                group.create_task(self._report_rejected(connection), name="rejected"),
+                group.create_task(self._reporter.run(connection), name="health"),
+            ]
+            await stop.wait()
+            for task in tasks:
+                task.cancel()
+        await self._save(connection)
+        log.info("intake_stopped", **self._counters())
+
+    async def _consume(self, connection: Connection) -> None:
+        async for envelopes in connection.batches():
+            self._received += len(envelopes)
+            for envelope in envelopes:
+                outcome = self._pipeline.message(
+                    envelope.topic, envelope.payload, envelope.received_ns
+                )
+                self._collect(outcome)
+                self._mids.append(envelope.mid)
+            self._send(connection)
+
+    def _collect(self, outcome: Outcome) -> None:
+        if outcome.reading is not None:
+            self._readings.setdefault(outcome.hospital, []).append(outcome.reading)
+        if outcome.clock is not None:
+            self._clocks.setdefault(outcome.hospital, []).append(outcome.clock)
+        if outcome.events:
+            self._announce(outcome.events)
+
+    def _announce(self, events: list[AlertEvent]) -> None:
+        """Queue events for their topics: open alerts retained, ended ones taken back."""
+        for judged in events:
+            now = now_ns()
+            event = replace(judged, stages=replace(judged.stages, published_ns=now))
+            self._alerts += 1
+            if not event.technical and event.kind is EventKind.FIRED and not event.delayed:
+                self._latencies.append(round((now - event.stages.received_ns) / MS, 3))
+            topic = format_topic(event.bed, Kind.ALERTS, event.alert)
+            is_open = event.kind in (EventKind.FIRED, EventKind.ACKNOWLEDGED)
+            self._unsent.append(Outgoing(topic, encode_json(event), is_open))
+            if event.kind is EventKind.RESOLVED:
+                self._unsent.append(Outgoing(topic, b"", retain=True))
+
+    def _send(self, connection: Connection) -> None:
+        """Publish what waits, oldest first. What the broker has not acknowledged is kept."""
+        while self._unsent and len(self._sent) < OUTBOX_BOUND:
+            message = self._unsent.popleft()
+            done = connection.publish_soon(message.topic, message.payload, retain=message.retain)
+            self._sent[done] = message
+            done.add_done_callback(self._stored)
+
+    def _stored(self, done: asyncio.Future[None]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self._sent.pop(done, None)
+
+    def _close_batches(self) -> None:
+        """Turn the readings since the last flush into one message a hospital."""
+        now = now_ns()
+        for hospital in sorted(self._readings.keys() | self._clocks.keys()):
+            batch = JudgedBatch(
+                1, now, self._readings.get(hospital, []), self._clocks.get(hospital, [])
+            )
+            self._unsent.append(Outgoing(judged_topic(hospital), encode_judged(batch), False))
+        self._readings.clear()
+        self._clocks.clear()
+
+    async def _flush(self, connection: Connection) -> None:
+        while True:
+            await asyncio.sleep(self._settings.intake.flush_ms / 1000)
+            self._close_batches()
+            self._send(connection)
+
+    async def _tick(self, connection: Connection) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._announce(self._pipeline.tick(now_ns()))
+            self._send(connection)
+
+    async def _checkpoints(self, connection: Connection) -> None:
+        while True:
+            await asyncio.sleep(self._settings.intake.checkpoint_ms / 1000)
+            await self._save(connection)
+
+    async def _save(self, connection: Connection) -> None:
+        """Save the state with its outbox, wait for the broker, then acknowledge."""
+        self._close_batches()
+        self._send(connection)
+        mids, self._mids = self._mids, []
+        waiting = list(self._sent)
+        outbox = [*self._sent.values(), *self._unsent]
+        content = checkpoint.encode(Checkpoint(1, self._pipeline.state, outbox))
+        await asyncio.to_thread(checkpoint.write, self._path, content)
+        if waiting:
+            await asyncio.gather(*waiting)
+        connection.ack(mids)
+
+    async def _report_rejected(self, connection: Connection) -> None:
+        while True:
+            await asyncio.sleep(REJECTED_PERIOD_S)
+            changed = rejects.drain(self._pipeline.state.rejects)
+            if changed:
+                self._unsent.append(Outgoing(REJECTED_TOPIC, encode_json(changed), False))
+                self._send(connection)
+

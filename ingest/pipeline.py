@@ -1,0 +1,229 @@
+"""The pure heart of intake: one raw message in, a judged reading and alert events out.
+
+The state is one value: it can be saved, restored and compared. Time and bytes are arguments.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from alerts.engine import Engine, EngineState
+from alerts.rules import Pack
+from alerts.sentences import Label
+from ingest import clock_offset, quality, rejects, sequence
+from ingest.clock_offset import ClockState
+from ingest.quality import VitalState
+from ingest.rejects import RejectState
+from ingest.sequence import Seen, SequenceState
+from schemas.alerts import AlertEvent
+from schemas.codec import decode_command, decode_numerics, decode_status
+from schemas.errors import DecodeError
+from schemas.times import S
+from schemas.topics import Kind, Topic, parse_topic
+from schemas.wire import ClockOffset, JudgedReading, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings that judging depends on. Times in nanoseconds."""
+
+    late_ns: int = 60 * S
+    clock_bound_ns: int = 2 * S
+    max_beds: int = 2_000
+    max_devices: int = 4_000
+    known_beds: frozenset[str] | None = None
+    """Beds that may report; None: any bed is registered by its first reading."""
+
+
+class DeviceState(Struct):
+    """One device: its numbering, its clock, and how far its readings have been judged.
+
+    ``judged_ns`` is hub time, never ahead of it: a clock set forth cannot make the truth look late.
+    """
+
+    bed: str
+    sequence: SequenceState
+    clock: ClockState
+    judged_ns: int = 0
+
+
+class PipelineState(Struct):
+    """Everything that intake decides from, beside configuration."""
+
+    engine: EngineState
+    rejects: RejectState
+    devices: dict[tuple[str, str], DeviceState] = {}
+    vitals: dict[str, dict[str, VitalState]] = {}
+    accepted: int = 0
+    repeats: int = 0
+    conflicts: int = 0
+    gaps: int = 0
+    late: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one or more messages."""
+
+    hospital: str = ""
+    reading: JudgedReading | None = None
+    clock: ClockOffset | None = None
+    events: list[AlertEvent] = field(default_factory=list)
+
+
+class Pipeline:
+    """Decode, track, judge and evaluate; every refusal is counted and kept."""
+
+    def __init__(
+        self, state: PipelineState, pack: Pack, labels: dict[str, Label], limits: Limits
+    ) -> None:
+        self.state = state
+        self.limits = limits
+        self.engine = Engine(pack, state.engine, labels)
+        self._kinds: dict[Kind, Callable[[Topic, bytes, int], Outcome]] = {
+            Kind.NUMERICS: self._numerics,
+            Kind.STATUS: self._status,
+            Kind.COMMANDS: self._command,
+        }
+
+    def message(self, topic: str, payload: bytes, received_ns: int) -> Outcome:
+        """Take one raw message. Never raises for what came from outside."""
+        try:
+            parsed = parse_topic(topic)
+            take = self._kinds.get(parsed.kind)
+            if take is None:
+                raise DecodeError(
+                    "not_yet", f"{parsed.kind}: this version of Vigil does not read it yet"
+                )
+            return take(parsed, payload, received_ns)
+        except DecodeError as error:
+            rejects.reject(
+                self.state.rejects,
+                device=error.device or _bed_of(topic),
+                reason=error.reason,
+                detail=str(error),
+                topic=topic,
+                payload=payload,
+                now_ns=received_ns,
+            )
+            return Outcome()
+
+    def tick(self, now_ns: int) -> list[AlertEvent]:
+        """Let time pass: silent beds, conditions that pass by themselves."""
+        return self.engine.tick(now_ns)
+
+    def _numerics(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
+        reading = decode_numerics(topic.bed, payload, received_ns)
+        device = self._device(reading)
+        missing = device.sequence.missing
+        seen = sequence.track(device.sequence, reading)
+        self.state.gaps += max(0, device.sequence.missing - missing)
+        if seen is Seen.REPEAT:
+            self.state.repeats += 1
+            return Outcome()
+        if seen is Seen.CONFLICT:
+            raise self._conflict(reading)
+        outcome = Outcome(hospital=topic.hospital)
+        if reading.sent_ns is not None:
+            self._observe_clock(device, reading, outcome)
+        reading = self._judge(device, reading)
+        self.state.accepted += 1
+        outcome.events += self.engine.step(reading, received_ns)
+        outcome.reading = JudgedReading(
+            reading.bed, reading.device, reading.boot, reading.seq, reading.measured_ns,
+            reading.sent_ns, reading.received_ns, reading.offset_ns, reading.late,
+            reading.interval_s, reading.values, reading.flags,
+        )
+        return outcome
+
+    def _device(self, reading: Reading) -> DeviceState:
+        state, limits, bed = self.state, self.limits, reading.bed
+        found = state.devices.get((bed, reading.device))
+        if found is not None:
+            return found
+        if limits.known_beds is not None and bed not in limits.known_beds:
+            raise DecodeError(
+                "unknown_bed", f"bed {bed} is not registered; add it to sites.toml", reading.device
+            )
+        if bed not in state.engine.beds and len(state.engine.beds) >= limits.max_beds:
+            raise DecodeError(
+                "too_many_beds",
+                f"bed {bed}: {limits.max_beds} beds are open already; raise "
+                "VIGIL_INTAKE__MAX_BEDS or register the beds in sites.toml",
+                reading.device,
+            )
+        if len(state.devices) >= limits.max_devices:
+            raise DecodeError(
+                "too_many_devices",
+                f"device {reading.device}: {limits.max_devices} devices are known already; raise "
+                "VIGIL_INTAKE__MAX_DEVICES",
+                reading.device,
+            )
+        found = DeviceState(bed, SequenceState(), ClockState())
+        state.devices[bed, reading.device] = found
+        return found
+
+    def _conflict(self, reading: Reading) -> DecodeError:
+        self.state.conflicts += 1
+        return DecodeError(
+            "conflict",
+            f"seq {reading.seq} of boot {reading.boot} came again with other content; the first "
+            "stands. Send a new boot id after a restart",
+            reading.device,
+        )
+
+    def _observe_clock(self, device: DeviceState, reading: Reading, outcome: Outcome) -> None:
+        assert reading.sent_ns is not None
+        difference = reading.received_ns - reading.sent_ns
+        if clock_offset.observe(device.clock, difference, reading.received_ns):
+            offset = device.clock.reported_ns or 0
+            outcome.clock = ClockOffset(reading.device, reading.bed, reading.received_ns, offset)
+            outcome.events += self.engine.clock(
+                reading.bed, reading.device, offset, self.limits.clock_bound_ns,
+                reading.received_ns,
+            )
+
+    def _judge(self, device: DeviceState, reading: Reading) -> Reading:
+        """Return the reading with its offset, its lateness and a quality for every vital."""
+        offset = device.clock.reported_ns or 0
+        hub_ns = reading.measured_ns + offset
+        behind = hub_ns < device.judged_ns
+        late = behind or reading.received_ns - hub_ns > self.limits.late_ns
+        if late:
+            self.state.late += 1
+        flags = reading.flags
+        if not behind:
+            device.judged_ns = min(hub_ns, reading.received_ns)
+            flags = quality.judge(self.state.vitals.setdefault(reading.bed, {}), reading)
+        elif reading.values:
+            flags = quality.judge({}, reading)
+        return replace(reading, flags=flags, offset_ns=offset, late=late, behind=behind)
+
+    def _status(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
+        if not payload:
+            return Outcome()
+        message = decode_status(payload)
+        events = self.engine.status(topic.bed, message.state, message.interval_s, received_ns)
+        return Outcome(hospital=topic.hospital, events=events)
+
+    def _command(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
+        command = decode_command(payload)
+        event = self.engine.acknowledge(topic.bed, command.alert, command.by, received_ns)
+        if event is None:
+            raise DecodeError(
+                "command", f"acknowledge {command.alert}: not an open, unacknowledged alert here"
+            )
+        return Outcome(hospital=topic.hospital, events=[event])
+
+
+def _bed_of(topic: str) -> str:
+    """Return what stands for a device when a message names none: its bed, or its topic."""
+    return "/".join(topic.split("/")[2:5])[:160] or "?"
+
+
+def new_state(epoch: str) -> PipelineState:
+    """Return the state of a hub that has seen nothing. ``epoch`` names it in the counters."""
+    return PipelineState(EngineState(), RejectState(epoch))
+

@@ -1,0 +1,102 @@
+"""Which values may be judged? Sentinels, ranges, frozen and jumping values, contested beds.
+
+A value that fails is kept with its reason and never reaches a rule or an average.
+"""
+
+from msgspec import Struct
+
+from schemas.times import S
+from schemas.vitals import SENTINELS, VITALS, Quality, Vital
+from schemas.wire import Reading
+
+CONTEST_NS = 60 * S
+JUMP_NS = 10 * S
+FROZEN_MIN_SAMPLES = 30
+
+
+class VitalState(Struct, array_like=True):
+    """The last usable value of one vital on one bed: who sent it, when, since when unchanged."""
+
+    device: str
+    value: float
+    measured_ns: int
+    received_ns: int
+    since_ns: int
+    same: int
+
+
+def _check(vital: Vital, value: float, last: VitalState | None, reading: Reading) -> Quality:
+    if value in SENTINELS and value < vital.low:
+        return Quality.SENTINEL
+    if not vital.low <= value <= vital.high:
+        return Quality.OUT_OF_RANGE
+    if last is None or last.device != reading.device:
+        return Quality.OK
+    elapsed = reading.measured_ns - last.measured_ns
+    if vital.max_jump is not None and 0 < elapsed <= JUMP_NS:
+        if abs(value - last.value) > vital.max_jump:
+            return Quality.JUMP
+    if (
+        vital.frozen_after_s is not None
+        and value == last.value
+        and value > 0
+        and last.same >= FROZEN_MIN_SAMPLES
+        and reading.measured_ns - last.since_ns > vital.frozen_after_s * S
+    ):
+        return Quality.FROZEN
+    return Quality.OK
+
+
+def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]:
+    """Return a quality for every vital of ``reading`` that is not ok, and remember the rest.
+
+    ``states`` is the bed's memory by vital. Two devices sending the same vital within 60 s
+    contest the bed: the first keeps it, the other's value is flagged.
+    """
+    flags = dict(reading.flags)
+    for name, value in reading.values.items():
+        if name in flags:
+            continue
+        last = states.get(name)
+        vital = VITALS.get(name)
+        if (
+            last is not None
+            and last.device != reading.device
+            and reading.received_ns - last.received_ns < CONTEST_NS
+        ):
+            flags[name] = Quality.CONTESTED
+            continue
+        quality = Quality.OK if vital is None else _check(vital, value, last, reading)
+        if quality is not Quality.OK:
+            flags[name] = quality
+            if quality is not Quality.FROZEN:
+                continue
+        _remember(states, name, value, reading)
+    if reading.values.get("hr") == 0 and "hr" not in flags and _has_pulse(reading, flags):
+        flags["hr"] = Quality.CONTRADICTED
+    return flags
+
+
+def _remember(states: dict[str, VitalState], name: str, value: float, reading: Reading) -> None:
+    last = states.get(name)
+    if (
+        last is None
+        or last.device != reading.device
+        or reading.measured_ns < last.measured_ns  # its clock was set back
+    ):
+        states[name] = VitalState(
+            reading.device, value, reading.measured_ns, reading.received_ns, reading.measured_ns, 1
+        )
+        return
+    if value == last.value:
+        last.same += 1
+    else:
+        last.value, last.since_ns, last.same = value, reading.measured_ns, 1
+    last.measured_ns, last.received_ns = reading.measured_ns, reading.received_ns
+
+
+def _has_pulse(reading: Reading, flags: dict[str, Quality]) -> bool:
+    """Return whether another sensor of the same message counts a pulse while the ECG counts 0."""
+    return any(
+        reading.values.get(name, 0) > 0 and name not in flags for name in ("pr", "abp_pr")
+    )

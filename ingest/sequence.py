@@ -1,0 +1,110 @@
+"""Has this reading been seen? What is missing before it? One small state for each device.
+
+Theory of operation: the key of a reading is device, boot id, sequence number, measured time. The
+last ``WINDOW`` keys of a device are remembered with a checksum of their content, so a repeat is
+told from a conflict (same key, other content). Sequence numbers that were jumped over are kept as
+gaps; a reading that fills a gap is late news, anything else behind the newest number is a repeat.
+A new boot id, or a lower number with a later measured time, is a restart.
+"""
+
+from enum import StrEnum
+from zlib import crc32
+
+from msgspec import Struct
+
+from schemas.wire import Reading
+
+WINDOW = 64
+MAX_GAPS = 64
+
+
+class Seen(StrEnum):
+    """What ``track`` found: only NEW and FILLS are judged; CONFLICT is stored beside the first."""
+
+    NEW = "new"
+    FILLS = "fills"
+    REPEAT = "repeat"
+    CONFLICT = "conflict"
+
+
+class SequenceState(Struct):
+    """What is remembered of one device's numbering."""
+
+    boot: str = ""
+    last_seq: int = -1
+    last_measured_ns: int = 0
+    recent: dict[tuple[int, int], int] = {}
+    gaps: list[tuple[int, int]] = []
+    missing: int = 0
+    repeats: int = 0
+    conflicts: int = 0
+    restarts: int = 0
+
+
+def checksum(reading: Reading) -> int:
+    """Return a checksum of what was measured: values and the device's own quality."""
+    return crc32(repr((sorted(reading.values.items()), sorted(reading.flags.items()))).encode())
+
+
+def _fill(state: SequenceState, seq: int) -> bool:
+    """Take ``seq`` out of the known gaps; return whether it was in one."""
+    for i, (first, last) in enumerate(state.gaps):
+        if first <= seq <= last:
+            parts = [(first, seq - 1), (seq + 1, last)]
+            state.gaps[i : i + 1] = [(a, b) for a, b in parts if a <= b]
+            state.missing -= 1
+            return True
+    return False
+
+
+def track(state: SequenceState, reading: Reading) -> Seen:
+    """Update ``state`` with ``reading`` and return whether it is news.
+
+    For a device that sends no sequence numbers only recent keys and the measured time decide.
+    """
+    if reading.boot != state.boot:
+        if state.boot:
+            state.restarts += 1
+        state.boot, state.last_seq, state.gaps, state.recent = reading.boot, -1, [], {}
+    key = (reading.seq, reading.measured_ns)
+    digest = checksum(reading)
+    known = state.recent.get(key)
+    if known is not None:
+        if known == digest:
+            state.repeats += 1
+            return Seen.REPEAT
+        state.conflicts += 1
+        return Seen.CONFLICT
+    seen = _order(state, reading) if reading.numbered else _order_by_time(state, reading)
+    if seen is Seen.REPEAT:
+        state.repeats += 1
+        return seen
+    state.recent[key] = digest
+    if len(state.recent) > WINDOW:
+        del state.recent[next(iter(state.recent))]
+    return seen
+
+
+def _order_by_time(state: SequenceState, reading: Reading) -> Seen:
+    if reading.measured_ns >= state.last_measured_ns:
+        state.last_measured_ns = reading.measured_ns
+        return Seen.NEW
+    return Seen.FILLS
+
+
+def _order(state: SequenceState, reading: Reading) -> Seen:
+    seq = reading.seq
+    if seq > state.last_seq:
+        if 0 <= state.last_seq < seq - 1:
+            state.gaps.append((state.last_seq + 1, seq - 1))
+            state.missing += seq - 1 - state.last_seq
+            del state.gaps[:-MAX_GAPS]
+        state.last_seq, state.last_measured_ns = seq, reading.measured_ns
+        return Seen.NEW
+    if _fill(state, seq):
+        return Seen.FILLS
+    if reading.measured_ns > state.last_measured_ns:
+        state.restarts += 1
+        state.last_seq, state.last_measured_ns, state.gaps = seq, reading.measured_ns, []
+        return Seen.NEW
+    return Seen.REPEAT

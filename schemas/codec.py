@@ -1,0 +1,215 @@
+"""Bytes from the broker to values and back. Bad bytes raise DecodeError naming field and fix.
+
+The fast path validates with msgspec. Only when it refuses does :func:`_explain` look again,
+slowly, to say what a person needs to know.
+"""
+
+import json
+import re
+from datetime import datetime
+from math import isfinite
+from zlib import crc32
+
+import msgspec
+
+from schemas.alerts import AlertEvent
+from schemas.errors import DecodeError
+from schemas.times import MS, S, format_time, from_datetime
+from schemas.vitals import DEVICE_QUALITIES, VITALS, Quality
+from schemas.wire import (
+    CommandMessage,
+    JudgedBatch,
+    NumericsMessage,
+    Reading,
+    Rejected,
+    StatusMessage,
+)
+
+MAX_NUMERICS_BYTES = 65_536
+PAST_NS = 32 * 86_400 * S
+FUTURE_NS = 86_400 * S
+_numerics = msgspec.json.Decoder(NumericsMessage)
+_status = msgspec.json.Decoder(StatusMessage)
+_command = msgspec.json.Decoder(CommandMessage)
+_judged = msgspec.msgpack.Decoder(JudgedBatch)
+_judged_out = msgspec.msgpack.Encoder()
+_alert = msgspec.json.Decoder(AlertEvent)
+_rejected = msgspec.json.Decoder(list[Rejected])
+_json = msgspec.json.Encoder()
+_DEVICE = re.compile(rb'"device"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
+_NO_FLAGS: dict[str, Quality] = {}
+
+
+def _time_ns(field: str, value: int | datetime, device: str) -> int:
+    if isinstance(value, int):
+        return value * MS
+    try:
+        return from_datetime(value)
+    except ValueError as error:
+        raise DecodeError("time", f"{field}: {error}", device) from None
+
+
+def _check_time(field: str, time_ns: int, received_ns: int, device: str) -> int:
+    if not received_ns - PAST_NS <= time_ns <= received_ns + FUTURE_NS:
+        shown = format_time(time_ns) if abs(time_ns) < 2**62 else str(time_ns // S)
+        raise DecodeError(
+            "time",
+            f"{field}: {shown} is more than 32 days behind or 1 day ahead of the hub's clock; "
+            "set the device's clock (integers are milliseconds since 1970)",
+            device,
+        )
+    return time_ns
+
+
+def _explain(payload: bytes, error: msgspec.DecodeError) -> DecodeError:
+    """Say what is wrong with a payload that the fast path refused."""
+    found = _DEVICE.search(payload)
+    device = found.group(1).decode() if found else ""
+    try:
+        document = json.loads(payload)
+    except UnicodeDecodeError:
+        return DecodeError("encoding", "the payload is not UTF-8 text; send JSON in UTF-8", device)
+    except RecursionError:
+        return DecodeError("not_json", "the JSON is nested too deeply", device)
+    except ValueError as cause:
+        return DecodeError("not_json", f"not JSON: {cause}; send one JSON object", device)
+    vitals = document.get("vitals") if isinstance(document, dict) else None
+    for name, value in (vitals if isinstance(vitals, dict) else {}).items():
+        if isinstance(value, float) and not isfinite(value):
+            return DecodeError(
+                "not_finite", f"vitals.{name[:40]}: {value} is not a number; send null", device
+            )
+        if isinstance(value, bool) or not (value is None or isinstance(value, int | float)):
+            return DecodeError(
+                "invalid",
+                f"vitals.{name[:40]}: {str(value)[:40]!r} is not a number; send a number or null",
+                device,
+            )
+    return DecodeError("invalid", str(error), device)
+
+
+def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
+    """Return the reading in a numerics payload; raise DecodeError.
+
+    Null values become ``Quality.MISSING``. Without a sequence number, a checksum of the content
+    stands in, so the same content at the same time is one reading.
+    """
+    if len(payload) > MAX_NUMERICS_BYTES:
+        raise DecodeError(
+            "too_large", f"payload of {len(payload)} bytes; at most {MAX_NUMERICS_BYTES} are read"
+        )
+    try:
+        message = _numerics.decode(payload)
+    except msgspec.DecodeError as error:
+        raise _explain(payload, error) from None
+    device = message.device
+    measured = _check_time(
+        "measured_at", _time_ns("measured_at", message.measured_at, device), received_ns, device
+    )
+    sent = None if message.sent_at is None else _time_ns("sent_at", message.sent_at, device)
+    if sent is not None:
+        _check_time("sent_at", sent, received_ns, device)
+    flags = _NO_FLAGS
+    values = message.vitals
+    if message.quality:
+        flags = {name: q for name, q in message.quality.items() if q is not Quality.OK}
+        if not DEVICE_QUALITIES.issuperset(flags.values()):
+            raise DecodeError(
+                "invalid", f"quality: one of {', '.join(sorted(DEVICE_QUALITIES))}", device
+            )
+    if None in values.values():
+        flags = flags | {n: Quality.MISSING for n, v in values.items() if v is None}
+        values = {n: v for n, v in values.items() if v is not None}
+    seq = message.seq
+    if seq is None:
+        seq = crc32(repr(sorted(message.vitals.items())).encode())
+    return Reading(
+        bed=bed,
+        device=device,
+        boot=message.boot or "-",
+        seq=seq,
+        measured_ns=measured,
+        sent_ns=sent,
+        received_ns=received_ns,
+        values=values,  # type: ignore[arg-type]  # nulls were taken out above
+        flags=flags,
+        interval_s=message.interval_s or _interval(values),
+        numbered=message.seq is not None,
+    )
+
+
+def _interval(values: dict[str, float | None]) -> float:
+    """Return how often the most frequent of these vitals is measured, seconds; 1 if unknown."""
+    return min((VITALS[n].interval_s if n in VITALS else 1.0 for n in values), default=1.0)
+
+
+def decode_status(payload: bytes) -> StatusMessage:
+    """Return a device's status message; raise DecodeError."""
+    try:
+        return _status.decode(payload)
+    except msgspec.DecodeError as error:
+        raise _explain(payload, error) from None
+
+
+def decode_command(payload: bytes) -> CommandMessage:
+    """Return a person's command; raise DecodeError."""
+    try:
+        return _command.decode(payload)
+    except msgspec.DecodeError as error:
+        raise _explain(payload, error) from None
+
+
+def encode_numerics(reading: Reading) -> bytes:
+    """Return the payload that a device would send for ``reading``: for simulators and tests."""
+    vitals: dict[str, float | None] = dict(reading.values)
+    vitals.update({n: None for n in reading.flags if n not in vitals})
+    quality = {n: q for n, q in reading.flags.items() if q is not Quality.MISSING}
+    message: dict[str, object] = {
+        "v": 1,
+        "device": reading.device,
+        "boot": reading.boot,
+        "seq": reading.seq,
+        "measured_at": reading.measured_ns // MS,
+        "vitals": vitals,
+    }
+    if reading.sent_ns is not None:
+        message["sent_at"] = reading.sent_ns // MS
+    if reading.interval_s != 1.0:
+        message["interval_s"] = reading.interval_s
+    if quality:
+        message["quality"] = quality
+    return _json.encode(message)
+
+
+def encode_judged(batch: JudgedBatch) -> bytes:
+    """Return the MessagePack of a judged batch."""
+    return _judged_out.encode(batch)
+
+
+def decode_judged(payload: bytes) -> JudgedBatch:
+    """Return a judged batch; raise DecodeError."""
+    try:
+        return _judged.decode(payload)
+    except msgspec.DecodeError as error:
+        raise DecodeError("judged", str(error)) from None
+
+
+def encode_json(value: object) -> bytes:
+    """Return compact JSON of any of our structures."""
+    return _json.encode(value)
+
+
+def decode_alert(payload: bytes) -> AlertEvent:
+    """Return an alert event; raise DecodeError."""
+    try:
+        return _alert.decode(payload)
+    except msgspec.DecodeError as error:
+        raise DecodeError("alert", str(error)) from None
+
+
+def decode_rejected(payload: bytes) -> list[Rejected]:
+    """Return the counted refusals that intake reports; raise DecodeError."""
+    try:
+        return _rejected.decode(payload)
+    except msgspec.DecodeError as error:
+        raise DecodeError("rejected", str(error)) from None

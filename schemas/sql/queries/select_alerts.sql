@@ -1,0 +1,8 @@
+-- Alerts, newest onset first: of one bed or all, open ones only or all, since a time.
+SELECT * FROM (
+    SELECT DISTINCT ON (alert) * FROM alert_event
+    WHERE (%(bed)s::text IS NULL OR bed = %(bed)s) AND onset_at >= %(since)s
+    ORDER BY alert, (kind IN ('resolved', 'finding')) DESC, line DESC
+) newest
+WHERE NOT %(open)s OR kind IN ('fired', 'acknowledged')
+ORDER BY onset_at DESC LIMIT %(limit)s

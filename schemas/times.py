@@ -1,0 +1,46 @@
+"""Time is ``int`` nanoseconds since the Unix epoch, UTC. These convert at the edges."""
+
+from datetime import UTC, datetime, timedelta
+
+S = 1_000_000_000
+MS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+
+
+def to_datetime(time_ns: int) -> datetime:
+    """Return an aware UTC datetime, rounded down to the microsecond that SQL can hold.
+
+    >>> to_datetime(1_500).isoformat()
+    '1970-01-01T00:00:00.000001+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=time_ns // 1000)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Return nanoseconds of an aware datetime, exactly; a naive one is a ValueError.
+
+    >>> from_datetime(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000000
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone is not a time: add Z or an offset")
+    return (moment - _EPOCH) // _US * 1000
+
+
+def parse_time(text: str) -> int:
+    """Return nanoseconds of an RFC 3339 time with a zone.
+
+    >>> parse_time("1970-01-01T08:00:01+08:00")
+    1000000000
+    """
+    return from_datetime(datetime.fromisoformat(text))
+
+
+def format_time(time_ns: int) -> str:
+    """Return an RFC 3339 UTC time with milliseconds.
+
+    >>> format_time(1_234_000_000)
+    '1970-01-01T00:00:01.234Z'
+    """
+    return to_datetime(time_ns).isoformat(timespec="milliseconds").replace("+00:00", "Z")

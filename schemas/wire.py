@@ -1,0 +1,149 @@
+"""The messages on the wire, as typed structures. ``docs/wire.md`` tells strangers the same.
+
+From devices: JSON, validated here, every field named in the error. Between our own services:
+MessagePack (``Judged``) or JSON (alerts, commands). Times from devices are RFC 3339 strings with
+a zone, or integer milliseconds since the epoch.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.vitals import Quality
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+VitalName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Time = Annotated[int, Meta(ge=-(2**53), le=2**53)] | datetime
+Interval = Annotated[float, Meta(ge=0.1, le=86_400)]
+Sequence = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class NumericsMessage(Struct, gc=False):
+    """What a device publishes on ``…/numerics``: one set of numbers measured at one time."""
+
+    v: Literal[1]
+    device: Name
+    measured_at: Time
+    vitals: Annotated[dict[VitalName, float | None], Meta(min_length=1, max_length=64)]
+    boot: Name | None = None
+    seq: Sequence | None = None
+    sent_at: Time | None = None
+    interval_s: Interval | None = None
+    quality: dict[VitalName, Quality] | None = None
+
+
+class StatusMessage(Struct):
+    """What a device publishes, retained, on ``…/status``, and leaves there as its last will."""
+
+    v: Literal[1]
+    device: Name
+    state: Literal["online", "offline", "ended"]
+    sent_at: Time | None = None
+    interval_s: Interval | None = None
+
+
+class CommandMessage(Struct):
+    """What the console publishes on ``…/commands`` for a person."""
+
+    v: Literal[1]
+    id: Name
+    kind: Literal["acknowledge"]
+    alert: Name
+    by: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    at_ns: int
+
+
+class Reading(Struct, frozen=True, gc=False):
+    """One device's numbers at one time, decoded and (after ``judge``) with a quality per vital.
+
+    ``values`` holds every number that came, usable or not; ``flags`` a quality for each vital
+    that is not ok, so a vital in ``flags`` but not in ``values`` is missing with a reason.
+    ``offset_ns`` is the device clock offset in use (receive minus send, 0 when unknown).
+    ``late``: judged as history, not as news. ``behind``: it fills a gap behind what was judged.
+    """
+
+    bed: str
+    device: str
+    boot: str
+    seq: int
+    measured_ns: int
+    sent_ns: int | None
+    received_ns: int
+    values: dict[str, float]
+    flags: dict[str, Quality]
+    interval_s: float = 1.0
+    numbered: bool = True
+    offset_ns: int = 0
+    late: bool = False
+    behind: bool = False
+
+    @property
+    def key(self) -> str:
+        """The identity of this reading: device, boot, sequence number, measured time."""
+        return f"{self.device}|{self.boot}|{self.seq}|{self.measured_ns}"
+
+
+class JudgedReading(Struct, array_like=True, gc=False):
+    """One judged reading inside a batch. ``flags`` holds only qualities that are not ok."""
+
+    bed: str
+    device: str
+    boot: str
+    seq: int
+    measured_ns: int
+    sent_ns: int | None
+    received_ns: int
+    offset_ns: int
+    late: bool
+    interval_s: float
+    values: dict[str, float]
+    flags: dict[str, Quality]
+
+
+class ClockOffset(Struct, array_like=True):
+    """From ``since_ns`` (hub time) on, this device's clock is behind ours by ``offset_ns``."""
+
+    device: str
+    bed: str
+    since_ns: int
+    offset_ns: int
+
+
+class JudgedBatch(Struct):
+    """What intake publishes on ``vigil/v1/{hospital}/judged`` every 50-100 ms (MessagePack)."""
+
+    v: int
+    judged_ns: int
+    readings: list[JudgedReading]
+    clocks: list[ClockOffset]
+
+
+class Rejected(Struct):
+    """One kind of refusal by one device: how often, when last, and the newest example of it.
+
+    ``epoch`` names the intake state that counts: counts grow within one, add up over several.
+    """
+
+    epoch: str
+    device: str
+    reason: str
+    count: int
+    first_ns: int
+    last_ns: int
+    detail: str
+    topic: str
+    sample: str
+
+
+class Health(Struct):
+    """What each service says of itself, retained on ``vigil/v1/hub/health/{service}``."""
+
+    service: str
+    pid: int
+    version: str
+    started_ns: int
+    at_ns: int
+    state: Literal["running", "degraded", "stopped"]
+    detail: str
+    counters: dict[str, float]

@@ -1,0 +1,1 @@
+"""Synthetic patients, faults, and replay of recordings, published as a device would."""
