@@ -81,7 +81,7 @@ def up(
 
         sites = Path(str(files("simulators").joinpath("demo_sites.toml")))
         settings = settings.model_copy(update={"sites": sites})
-    run(lambda stop: up(settings, Plan(demo, seconds, recording), stop))
+    run(lambda stop: up(settings, Plan(demo, seconds, recording), stop), fast=False)
 
 
 @app.command()

@@ -17,8 +17,11 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
-def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run ``main`` with an event that SIGTERM and SIGINT set: it drains and returns."""
+def run(main: Callable[[asyncio.Event], Awaitable[None]], *, fast: bool = True) -> None:
+    """Run ``main`` with an event that SIGTERM and SIGINT set: it drains and returns.
+
+    ``fast`` runs it on uvloop, which cannot start a process as another user.
+    """
 
     async def start() -> None:
         stop = asyncio.Event()
@@ -27,4 +30,4 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
             loop.add_signal_handler(number, stop.set)
         await main(stop)
 
-    uvloop.run(start())
+    (uvloop.run if fast else asyncio.run)(start())

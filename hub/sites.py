@@ -48,7 +48,7 @@ class Sites(Struct, forbid_unknown_fields=True):
         """Return the zh and en name of every registered bed, by ``hospital/unit/bed``."""
         return {
             f"{h.id}/{u.id}/{bed}": (
-                f"{h.zh} {u.zh} {_number(bed)}床", f"{h.en} {u.en} bed {_number(bed)}"
+                f"{h.zh} {u.zh} {bed_number(bed)}床", f"{h.en} {u.en} bed {bed_number(bed)}"
             )
             for h in self.hospital
             for u in h.unit
@@ -56,10 +56,10 @@ class Sites(Struct, forbid_unknown_fields=True):
         }
 
 
-def _number(bed: str) -> str:
+def bed_number(bed: str) -> str:
     """Return a bed's number as people say it.
 
-    >>> _number("bed-07")
+    >>> bed_number("bed-07")
     '7'
     """
     return bed.removeprefix("bed-").lstrip("0") or bed

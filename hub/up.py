@@ -69,6 +69,8 @@ class Supervisor:
         self.children.append(child)
         child.task = asyncio.create_task(self._watch(child), name=f"watch-{child.name}")
         while True:
+            if child.task.done() and not child.once:
+                child.task.result()  # the watch itself failed: say why
             try:
                 async with asyncio.timeout(5):
                     await ready()

@@ -118,7 +118,7 @@ def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
                 "invalid", f"quality: one of {', '.join(sorted(DEVICE_QUALITIES))}", device
             )
     if None in values.values():
-        flags = flags | {n: Quality.MISSING for n, v in values.items() if v is None}
+        flags = {n: Quality.MISSING for n, v in values.items() if v is None} | flags
         values = {n: v for n, v in values.items() if v is not None}
     seq = message.seq
     if seq is None:

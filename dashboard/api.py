@@ -1,0 +1,209 @@
+"""Routes beside Dash: sign-in, sockets, acknowledge. Parse, call, return; nothing is decided here."""
+
+import asyncio
+import html
+import time
+from collections import OrderedDict
+from importlib.resources import files
+from string import Template
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from dashboard.feed import Feed, Screen
+from dashboard.gate import COOKIE, Person, Sessions, read_cookie
+from dashboard.words import Language, as_language, word
+from hub import accounts
+from hub.clock import now_ns
+from hub.settings import Settings
+from schemas.codec import encode_json
+from schemas.errors import BrokerError, TopicError
+from schemas.topics import Kind, check_bed, format_topic
+from schemas.wire import CommandMessage
+
+FORM_BYTES = 4_096
+FAILURES_FREE = 5
+FAILURE_WAIT_S = 30.0
+FAILURES_KEPT = 10_000
+
+
+class Failures:
+    """Wrong sign-ins by address and name: after five, half a minute's wait for that pair alone."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+
+    def must_wait(self, key: tuple[str, str]) -> bool:
+        """Return whether this address has failed too often with this name."""
+        count, last = self._counts.get(key, (0, 0.0))
+        return count >= FAILURES_FREE and time.monotonic() - last < FAILURE_WAIT_S
+
+    def add(self, key: tuple[str, str]) -> None:
+        """Count one failure."""
+        count, _ = self._counts.pop(key, (0, 0.0))
+        self._counts[key] = (count + 1, time.monotonic())
+        if len(self._counts) > FAILURES_KEPT:
+            self._counts.popitem(last=False)
+
+    def clear(self, key: tuple[str, str]) -> None:
+        """Forget the failures of a pair that proved itself."""
+        self._counts.pop(key, None)
+
+
+def make_router(settings: Settings, feed: Feed, pool: AsyncConnectionPool, sessions: Sessions,
+                ) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter()
+    failures = Failures()
+
+    @router.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> str:
+        """Say that the process serves."""
+        return "ok"
+
+    @router.get("/login", response_class=HTMLResponse)
+    async def login_page(request: Request) -> HTMLResponse:
+        """Show the sign-in form."""
+        return _login_page(_language(request))
+
+    @router.post("/login", response_model=None)
+    async def login(request: Request) -> Response:
+        """Sign in: a session cookie and the wall, or the form again with the reason."""
+        language = _language(request)
+        username, password = await _credentials(request)
+        key = (request.client.host if request.client else "", username)
+        if failures.must_wait(key):
+            return _login_page(language, "sign_in_wait", 429)
+        try:
+            async with pool.connection() as connection:
+                stored = await accounts.find_hash(connection, username)
+                if not await asyncio.to_thread(accounts.verify, stored, password):
+                    failures.add(key)
+                    return _login_page(language, "sign_in_wrong", 401)
+                failures.clear(key)
+                hours = settings.dashboard.session_hours
+                token = await accounts.open_session(connection, username, hours)
+        except (psycopg.OperationalError, PoolTimeout):
+            return _login_page(language, "sign_in_down", 503)
+        answer = RedirectResponse("/", status_code=303)
+        answer.set_cookie(COOKIE, token, max_age=int(hours * 3600), httponly=True,
+                          samesite="strict", secure=request.url.scheme == "https")
+        return answer
+
+    @router.post("/logout", response_model=None)
+    async def logout(request: Request) -> RedirectResponse:
+        """Sign out and end the session."""
+        token = read_cookie(request.headers.get("cookie", ""), COOKIE)
+        if token:
+            sessions.forget(token)
+            async with pool.connection() as connection:
+                await accounts.close_session(connection, token)
+        answer = RedirectResponse("/login", status_code=303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+    @router.post("/api/beds/{hospital}/{unit}/{bed}/alerts/{alert}/acknowledge", status_code=202)
+    async def acknowledge(request: Request, hospital: str, unit: str, bed: str, alert: str,
+                          ) -> JSONResponse:
+        """Acknowledge an open alert. The answer comes to every screen through the feed."""
+        person: Person = request.state.person
+        try:
+            name = check_bed(f"{hospital}/{unit}/{bed}")
+        except TopicError as error:
+            raise HTTPException(422, str(error)) from None
+        view = feed.views.get(name)
+        event = view.alerts.get(alert) if view else None
+        if event is None:
+            raise HTTPException(404, "no such open alert on this bed")
+        if event.acknowledged_by:
+            raise HTTPException(409, f"already acknowledged by {event.acknowledged_by}")
+        connection = feed.connection
+        if connection is None:
+            raise HTTPException(503, "the message bus is away; nothing was acknowledged")
+        command = CommandMessage(1, uuid4().hex, "acknowledge", alert, person.username, now_ns())
+        try:
+            await connection.publish(format_topic(name, Kind.COMMANDS), encode_json(command))
+        except BrokerError:
+            raise HTTPException(503, "the message bus was lost; try again") from None
+        return JSONResponse({"command": command.id}, 202)
+
+    @router.websocket("/ws/wall")
+    async def wall(socket: WebSocket) -> None:
+        """Everything, then changes: all beds."""
+        await _stream(socket, feed, feed.open_screen(), settings.dashboard.lag_s)
+
+    @router.websocket("/ws/bed/{hospital}/{unit}/{bed}")
+    async def one_bed(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
+        """Everything, then changes: one bed."""
+        name = f"{hospital}/{unit}/{bed}"
+        if name not in feed.views:
+            await socket.close(4404, "no such bed")
+            return
+        await _stream(socket, feed, feed.open_screen(only=name), settings.dashboard.lag_s)
+
+    return router
+
+
+async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -> None:
+    """Send frames until the browser leaves, or takes nothing for ``lag_s``."""
+    await socket.accept()
+    listening = asyncio.create_task(_until_closed(socket))
+    try:
+        while not listening.done():
+            waking = asyncio.create_task(screen.wake.wait())
+            await asyncio.wait({waking, listening}, return_when=asyncio.FIRST_COMPLETED)
+            waking.cancel()
+            if listening.done():
+                break
+            screen.wake.clear()
+            async with asyncio.timeout(lag_s):
+                await socket.send_text(feed.take_frame(screen).decode())
+    except TimeoutError:
+        feed.laggards += 1
+        await socket.close(4008, "too slow")
+    except (WebSocketDisconnect, RuntimeError):
+        pass  # it left while we were sending
+    finally:
+        feed.close_screen(screen)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _until_closed(socket: WebSocket) -> None:
+    try:
+        while True:
+            await socket.receive_text()
+    except (WebSocketDisconnect, KeyError, RuntimeError):
+        return
+
+
+async def _credentials(request: Request) -> tuple[str, str]:
+    """Return name and password of a sign-in form, at most ``FORM_BYTES`` of it."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES:
+            raise HTTPException(413, "the form is too large")
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
+    return fields.get("username", [""])[0], fields.get("password", [""])[0]
+
+
+def _language(request: Request) -> Language:
+    return as_language(request.cookies.get("vigil_language"))
+
+
+def _login_page(language: Language, problem: str | None = None, status: int = 200) -> HTMLResponse:
+    template = Template(files("dashboard").joinpath("login.html").read_text("utf-8"))
+    message = f'<p class="problem" role="alert">{word(problem, language)}</p>' if problem else ""
+    keys = ("title", "username", "password", "sign_in", "supplement", "switch")
+    page = template.substitute(
+        {key: html.escape(word(key, language)) for key in keys},
+        lang="zh-CN" if language == "zh" else "en",
+        other="en" if language == "zh" else "zh",
+        problem=message,
+    )
+    return HTMLResponse(page, status)

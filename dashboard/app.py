@@ -1,0 +1,142 @@
+"""The console: one uvicorn worker with FastAPI, Dash, the live feed and the gate around it all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+import uvicorn
+from dash import Dash, Input, Output, State, ctx, no_update
+from fastapi import FastAPI
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from dashboard import layout
+from dashboard.api import make_router
+from dashboard.feed import Feed
+from dashboard.figures import trend_figure
+from dashboard.gate import COOKIE, Gate, Person, Sessions
+from dashboard.layout import Place
+from dashboard.words import Language, as_language, word
+from hub.database import OPTIONS
+from hub.reads import fetch, trend
+from hub.settings import Settings
+from hub.sites import Sites, bed_number
+from schemas.topics import check_bed
+
+log = structlog.get_logger()
+
+POOL_WAIT_S = 3.0
+SPANS = {"hour": timedelta(hours=1), "day": timedelta(hours=24)}
+AWAY = (psycopg.OperationalError, PoolTimeout)
+
+
+def places(sites: Sites, beds: list[str]) -> dict[str, Place]:
+    """Return where each bed is, in words: from sites.toml, else from its address."""
+    hospitals = {h.id: (h.zh, h.en) for h in sites.hospital}
+    units = {(h.id, u.id): (u.zh, u.en) for h in sites.hospital for u in h.unit}
+    found = {}
+    for bed in sorted(beds):
+        hospital, unit, number = bed.split("/")
+        found[bed] = Place(
+            hospitals.get(hospital, (hospital, hospital)),
+            units.get((hospital, unit), (unit, unit)),
+            bed_number(number),
+        )
+    return found
+
+
+def make_app(settings: Settings, sites: Sites) -> Any:
+    """Return the ASGI application."""
+    pool = AsyncConnectionPool(
+        settings.database_address, min_size=1, max_size=settings.database.pool_size, open=False,
+        kwargs={"options": OPTIONS, "autocommit": True}, timeout=POOL_WAIT_S,
+        check=AsyncConnectionPool.check_connection,
+    )
+    feed = Feed(settings)
+    feed.know(sites.labels())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        await pool.open(wait=False)
+        following = asyncio.create_task(feed.run(stop), name="feed")
+        knowing = asyncio.create_task(_know_beds(feed, pool), name="beds")
+        yield
+        stop.set()
+        following.cancel()
+        knowing.cancel()
+        await asyncio.gather(following, knowing, return_exceptions=True)
+        await pool.close()
+
+    server = FastAPI(title="Vigil", docs_url=None, redoc_url=None, lifespan=lifespan)
+    sessions = Sessions(pool)
+    server.include_router(make_router(settings, feed, pool, sessions))
+    dash = Dash(
+        __name__, server=server, title="Vigil 守望", update_title=None, serve_locally=True,
+        assets_folder=str(Path(__file__).parent / "assets"), suppress_callback_exceptions=True,
+        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+    )
+    dash.layout = layout.shell
+    _add_callbacks(dash, feed, pool, sessions, sites)
+    return Gate(server, sessions)
+
+
+async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
+    """Learn the beds that the database has seen, once it is there."""
+    while True:
+        try:
+            async with pool.connection() as connection:
+                feed.know(row["name"] for row in await fetch(connection, "select_beds"))
+        except AWAY:
+            await asyncio.sleep(5)
+        else:
+            return
+
+
+def _add_callbacks(dash: Dash, feed: Feed, pool: AsyncConnectionPool, sessions: Sessions,
+                   sites: Sites) -> None:
+    @dash.callback(Output("page", "children"), Input("url", "pathname"))
+    async def show(path: str) -> Any:
+        """Show the page of a path in the person's language."""
+        person = await sessions.find(ctx.cookies.get(COOKIE, "")) or Person("", "")
+        bed = path.removeprefix("/bed/") if path.startswith("/bed/") else None
+        return layout.page(person, _language(), path, places(sites, list(feed.views)), bed,
+                           bed in feed.views)
+
+    @dash.callback(
+        Output("trend", "figure"), Output("trend-note", "children"), Output("history", "children"),
+        Input("refresh", "n_intervals"), Input("span", "value"), State("bed-name", "data"),
+    )
+    async def show_trend(_: int, span: str, bed: str) -> Any:
+        """Draw the bed's trends and list its alerts, every ten seconds."""
+        language = _language()
+        end = datetime.now(UTC)
+        start = end - SPANS[span]
+        try:
+            async with pool.connection() as connection:
+                rows = await trend(connection, check_bed(bed), start, end)
+                alerts = await fetch(connection, "select_alerts", bed=bed, open=False, limit=50,
+                                     since=end - timedelta(hours=24))
+        except AWAY:
+            return no_update, word("trend_down", language), no_update
+        note = "" if rows else word("trend_empty", language)
+        return (trend_figure(rows, start, end, language), note,
+                layout.history(alerts, language))
+
+
+def _language() -> Language:
+    return as_language(ctx.cookies.get("vigil_language"))
+
+
+def serve(settings: Settings, sites: Sites) -> None:
+    """Run the console until it is told to stop."""
+    config = uvicorn.Config(
+        make_app(settings, sites), host=settings.dashboard.host, port=settings.dashboard.port,
+        log_level="warning", ws_max_size=65_536, timeout_graceful_shutdown=3,
+    )
+    log.info("dashboard_started", host=settings.dashboard.host, port=settings.dashboard.port)
+    uvicorn.Server(config).run()

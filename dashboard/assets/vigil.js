@@ -1,0 +1,314 @@
+/* The live regions: the wall and the numbers of one bed. Dash gives empty nodes, this file owns
+   what is below them, and attaches again when Dash swaps a page. Numbers come from a socket of our
+   own; a value that is old never looks live. */
+"use strict";
+(() => {
+  const RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, PAINTS_KEPT = 4000;
+  const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
+  const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
+  const ORDER = {high: 0, medium: 1, low: 2};
+  const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(),
+                 tiles: new Map(), socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
+  const paints = [];
+  window.vigil = {paints};  // server-to-paint, ms: what `vigil bench wall` reads
+
+  const say = (key, fields = {}) =>
+    Object.entries(fields).reduce((text, [k, v]) => text.replace(`{${k}}`, v), state.words[key] || key);
+  const now = () => performance.now() + state.offset;
+  const make = (tag, className, text) => {
+    const node = document.createElement(tag);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = text;
+    return node;
+  };
+  const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+  const mark = (node, name, value) => { if (node.dataset[name] !== value) node.dataset[name] = value; };
+  const ago = (ms) => {
+    const s = Math.max(0, Math.round(ms / 1000));
+    if (s < 120) return say("ago_s", {n: s});
+    return s < 7200 ? say("ago_m", {n: Math.round(s / 60)}) : say("ago_h", {n: Math.round(s / 3600)});
+  };
+  const clock = (ms) => new Date(ms).toLocaleTimeString(state.lang === "zh" ? "zh-CN" : "en-GB", {hour12: false});
+
+  /* ---- one vital on the screen ---- */
+  const whole = (x) => (x === null || x === undefined ? "–" : String(Math.round(x)));
+  function pressure(v) {
+    for (const kind of ["abp", "nibp", "bp"]) {
+      const parts = ["sys", "dia", "mean"].map((p) => v[`${kind}_${p}`]);
+      const some = parts.find((p) => p);
+      if (!some) continue;
+      const usable = parts.some((p) => p && p[0] !== null);
+      const text = usable ? `${whole(parts[0] && parts[0][0])}/${whole(parts[1] && parts[1][0])} (${whole(parts[2] && parts[2][0])})` : "";
+      return {kind, text, measured: some[1], quality: usable ? "ok" : some[2], interval: some[3]};
+    }
+    return null;
+  }
+  function vital(name, v) {
+    if (name === "bp") return pressure(v);
+    const cell = v[name];
+    if (!cell) return null;
+    const text = cell[0] === null ? "" : (name === "temp" || name === "pi") ? cell[0].toFixed(1) : String(Math.round(cell[0]));
+    return {kind: name, text, measured: cell[1], quality: cell[2], interval: cell[3]};
+  }
+  function makeCell(name) {
+    const node = make("div", `cell ${name}`);
+    const label = make("span", "k"), key = make("span"), why = make("time"), number = make("span", "n", "--");
+    number.dataset.vital = name;
+    label.append(key, why);
+    node.append(label, number);
+    return {node, key, number, why, name};
+  }
+  function drawCell(cell, v, dead) {
+    const shown = vital(cell.name, v);
+    set(cell.key, say(`vital_${shown ? shown.kind : cell.name}`));
+    if (!shown) { set(cell.number, "--"); mark(cell.number, "old", "true"); cell.number.classList.remove("words"); set(cell.why, ""); return; }
+    const age = now() - shown.measured;
+    const old = dead || age > Math.max(15000, 3000 * shown.interval);
+    const unusable = shown.quality !== "ok";
+    mark(cell.number, "vital", shown.kind);
+    mark(cell.number, "measured", String(shown.measured));
+    mark(cell.number, "old", String(old || unusable));
+    cell.number.classList.toggle("words", unusable && !old);
+    set(cell.number, old && age > Math.max(DASHES_AFTER_MS, 3000 * shown.interval) ? "--" : unusable ? (old ? "--" : say(shown.quality)) : shown.text);
+    const timed = shown.interval >= 60;  // what is measured now and then always says when
+    set(cell.why, timed ? clock(shown.measured).slice(0, 5) : old && !dead ? ago(age) : "");
+  }
+  const isStale = (bed) => !bed || !bed.r || now() - bed.r > Math.max(10000, 3000 * bed.i);
+
+  /* ---- the wall ---- */
+  function drawWall(node) {
+    node.replaceChildren();
+    state.tiles.clear();
+    const wards = make("div", "wards"), rail = make("aside", "rail");
+    rail.id = "rail"; rail.setAttribute("aria-label", say("alerts"));
+    node.append(wards, rail);
+    const groups = new Map();
+    for (const id of [...new Set([...Object.keys(state.places), ...state.beds.keys()])].sort()) {
+      const ward = id.split("/").slice(0, 2).join("/");
+      if (!groups.has(ward)) groups.set(ward, []);
+      groups.get(ward).push(id);
+    }
+    for (const [ward, ids] of groups) {
+      const place = state.places[ids[0]] || {h: ward, u: "", n: ""};
+      const section = make("section", "ward"), head = make("header"), tiles = make("div", "tiles"), note = make("span");
+      head.append(make("h2", "", `${place.h} ${place.u}`), note);
+      section.append(head, tiles);
+      wards.append(section);
+      for (const id of ids) tiles.append(makeTile(id, note).node);
+    }
+    drawAll();
+    drawRail();
+  }
+  function makeTile(id, note) {
+    const place = state.places[id] || {h: "", u: "", n: id.split("/")[2]};
+    const node = make("a", "tile"), top = make("div", "top"), cells = make("div", "cells");
+    node.href = `/bed/${id}`;
+    node.dataset.bed = id;
+    const number = make("span", "num", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`);
+    const badge = make("span", "badge"), age = make("span", "age");
+    top.append(number, badge, age);
+    const parts = CELLS.map(makeCell);
+    parts[4].node.classList.add("wide");
+    cells.append(...parts.map((p) => p.node));
+    node.append(top, cells);
+    const tile = {node, badge, age, parts, note, id};
+    state.tiles.set(id, tile);
+    return tile;
+  }
+  function drawTile(tile) {
+    const bed = state.beds.get(tile.id), stale = isStale(bed);
+    const alarm = bed ? bed.al : "none";
+    mark(tile.node, "stale", String(stale));
+    mark(tile.node, "alarm", alarm);
+    mark(tile.node, "ack", String(!!(bed && bed.ack)));
+    if (tile.badge.className !== `badge ${alarm}`) tile.badge.className = `badge ${alarm}`;
+    set(tile.badge, alarm === "none" ? "" : `${{high: "***", medium: "**", low: "*", technical: "⚙"}[alarm]} ${say(alarm)}${bed.ack ? " ✓" : ""}`);
+    set(tile.age, !bed || !bed.r ? say("never") : stale ? `${say("stale")} ${ago(now() - bed.r)}` : "");
+    for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
+  }
+  function drawAll() {
+    const counts = new Map();
+    for (const tile of state.tiles.values()) {
+      drawTile(tile);
+      const c = counts.get(tile.note) || {beds: 0, stale: 0};
+      c.beds += 1;
+      if (tile.node.dataset.stale === "true") c.stale += 1;
+      counts.set(tile.note, c);
+    }
+    for (const [note, c] of counts) set(note, `${c.beds} ${say("beds")}${c.stale ? ` · ${c.stale} ${say("stale_beds")}` : ""}`);
+    drawSummary();
+  }
+  function drawSummary() {
+    const node = document.getElementById("summary");
+    if (!node) return;
+    const count = {high: 0, medium: 0, low: 0};
+    for (const a of state.alerts.values()) count[a.pri] += 1;
+    const text = ["high", "medium", "low"].filter((p) => count[p]).map((p) => `${say(p)} ${count[p]}`).join(" · ");
+    set(node, text || say("no_alerts"));
+  }
+
+  /* ---- alerts ---- */
+  function alertItem(alert) {
+    const item = make("div", `alert ${alert.tech ? "technical" : alert.pri}`), row = make("div", "row");
+    item.dataset.alert = alert.id;
+    const level = alert.tech ? "technical" : alert.pri;
+    row.append(make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${say(level)}`),
+               make("span", "", clock(alert.onset)));
+    if (alert.delayed) row.append(make("span", "", say("delayed")));
+    const sentence = make("p");
+    const link = make("a", "", state.lang === "zh" ? alert.zh : alert.en);
+    link.href = `/bed/${alert.bed}`;
+    sentence.append(link);
+    item.append(row, sentence);
+    if (alert.ack) item.append(make("div", "done", `✓ ${say("by", {who: alert.ack})}`));
+    else {
+      const button = make("button", "", say("acknowledge"));
+      button.type = "button";
+      button.addEventListener("click", () => acknowledge(alert, button));
+      item.append(button);
+    }
+    return item;
+  }
+  async function acknowledge(alert, button) {
+    button.disabled = true;
+    button.textContent = say("acknowledging");
+    try {
+      const answer = await fetch(`/api/beds/${alert.bed}/alerts/${alert.id}/acknowledge`, {method: "POST"});
+      if (!answer.ok && answer.status !== 409) throw new Error(answer.status);
+    } catch {
+      button.disabled = false;
+      button.textContent = say("ack_failed");
+    }
+  }
+  function drawRail() {
+    const rail = document.getElementById("rail");
+    if (!rail) return;
+    const open = [...state.alerts.values()].sort((a, b) =>
+      (!!a.ack - !!b.ack) || (a.tech - b.tech) || (ORDER[a.pri] - ORDER[b.pri]) || (b.onset - a.onset));
+    const head = make("div", "head");
+    head.append(make("h2", "", `${say("alerts")} ${open.length || ""}`));
+    rail.replaceChildren(head, ...(open.length ? open.map(alertItem) : [make("p", "note", say("no_alerts"))]));
+    drawSummary();
+  }
+
+  /* ---- one bed ---- */
+  let big = null;
+  function drawBed(node) {
+    const place = state.places[state.only] || {h: "", u: "", n: state.only.split("/")[2]};
+    const title = make("div", "bed-title"), back = make("a", "back", `← ${say("wall")}`);
+    back.href = "/";
+    const age = make("span", "where");
+    title.append(back, make("h1", "", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`),
+                 make("span", "where", `${place.h} ${place.u}`), age);
+    const grid = make("div", "big"), rail = make("div", "rail");
+    rail.id = "rail";
+    const parts = BIG.map(makeCell);
+    grid.append(...parts.map((p) => p.node));
+    node.replaceChildren(title, grid, rail);
+    big = {parts, age};
+    drawNumbers();
+    drawRail();
+  }
+  function drawNumbers() {
+    if (!big) return;
+    const bed = state.beds.get(state.only), stale = isStale(bed), v = bed ? bed.v : {};
+    for (const part of big.parts) {
+      const there = CELLS.includes(part.name) || !!vital(part.name, v);
+      part.node.hidden = !there;
+      part.node.style.display = there ? "" : "none";
+      drawCell(part, v, stale);
+    }
+    set(big.age, stale ? (bed && bed.r ? `${say("stale")} · ${ago(now() - bed.r)}` : say("never")) : say("live"));
+  }
+
+  /* ---- the socket ---- */
+  function take(text) {
+    const frame = JSON.parse(text);
+    state.offset = frame.t - performance.now();
+    state.heard = performance.now();
+    state.retry = 0;
+    if (frame.full) { state.beds.clear(); state.alerts.clear(); }
+    for (const bed of frame.b) state.beds.set(bed.id, bed);
+    for (const alert of frame.a) {
+      if (alert.kind === "fired" || alert.kind === "acknowledged") state.alerts.set(alert.id, alert);
+      else state.alerts.delete(alert.id);
+    }
+    state.status = frame.status;
+    if (state.only) drawNumbers();
+    else {
+      let fresh = frame.full;
+      for (const bed of frame.b) { const tile = state.tiles.get(bed.id); if (tile) drawTile(tile); else fresh = true; }
+      if (fresh) { const wall = document.getElementById("wall"); if (wall) drawWall(wall); }
+    }
+    if (frame.a.length || frame.full) drawRail();
+    drawFeed();
+    if (frame.b.length) requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => { paints.push(Date.now() - frame.t); if (paints.length > PAINTS_KEPT) paints.shift(); };
+      channel.port2.postMessage(0);
+    });
+  }
+  function drawFeed() {
+    const banner = document.getElementById("feed-banner"), light = document.getElementById("feed-state");
+    if (!banner || !light) return;
+    const silent = performance.now() - state.heard;
+    let problem = "";
+    if (!state.heard) problem = "";
+    else if (silent > FEED_DEAD_MS) problem = `${say("lost")} · ${ago(silent)}`;
+    else if (state.status !== "ok") problem = say(state.status);
+    set(banner, problem);
+    mark(light, "state", problem ? "bad" : state.heard ? "ok" : "wait");
+    set(light, problem ? say("stale") : state.heard ? say("live") : say("connecting"));
+  }
+  function connect() {
+    if (state.socket) { state.socket.onclose = null; state.socket.close(); }
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    const socket = new WebSocket(`${scheme}://${location.host}${state.only ? `/ws/bed/${state.only}` : "/ws/wall"}`);
+    state.socket = socket;
+    socket.onmessage = (event) => take(event.data);
+    socket.onclose = (event) => {
+      if (state.socket !== socket) return;
+      if (event.code === 4401) { location.href = "/login"; return; }
+      state.retry += 1;
+      setTimeout(() => { if (state.socket === socket) connect(); }, Math.min(RETRY_MAX_MS, 250 * 2 ** state.retry) * (0.5 + Math.random() / 2));
+    };
+  }
+
+  /* ---- attach to what Dash drew ---- */
+  function go(path) {
+    history.pushState({}, "", path);
+    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
+    window.scrollTo(0, 0);
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a");
+    if (link && link.closest("#wall, #bed") && !event.metaKey && !event.ctrlKey && event.button === 0) {
+      event.preventDefault();
+      go(link.getAttribute("href"));
+    }
+    if (event.target.id === "language") {
+      document.cookie = `vigil_language=${event.target.dataset.to};path=/;max-age=31536000;samesite=strict`;
+      location.reload();
+    }
+  });
+  function attach() {
+    const context = document.getElementById("context");
+    if (!context || context === state.root) return;
+    state.root = context;
+    state.words = JSON.parse(context.dataset.words);
+    state.places = JSON.parse(context.dataset.places);
+    state.lang = context.dataset.lang;
+    document.documentElement.lang = state.lang === "zh" ? "zh-CN" : "en";
+    big = null;
+    state.only = document.getElementById("bed") ? context.dataset.bed : "";
+    state.beds.clear(); state.alerts.clear(); state.tiles.clear();
+    const wall = document.getElementById("wall"), bed = document.getElementById("bed");
+    if (wall) drawWall(wall);
+    if (bed) drawBed(bed);
+    if (wall || bed) connect();
+    drawFeed();
+  }
+  new MutationObserver(attach).observe(document.documentElement, {childList: true, subtree: true});
+  setInterval(() => { if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); drawFeed(); }, 1000);
+  attach();
+})();

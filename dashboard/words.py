@@ -1,0 +1,110 @@
+"""Every word on the screen, zh-CN (default) and English. The glossary is docs/glossary.md."""
+
+from typing import Literal
+
+Language = Literal["zh", "en"]
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
+
+WORDS: dict[str, tuple[str, str]] = {
+    "title": ("Vigil 守望", "Vigil 守望"),
+    "wall": ("总览", "Wall"),
+    "switch": ("English", "中文"),
+    "sign_in": ("登录", "Sign in"),
+    "sign_out": ("退出", "Sign out"),
+    "username": ("用户名", "Username"),
+    "password": ("密码", "Password"),
+    "sign_in_wrong": ("用户名或密码错误", "Wrong username or password"),
+    "sign_in_wait": ("尝试次数过多，请稍后再试", "Too many attempts; try again later"),
+    "sign_in_down": ("数据库暂不可用，请稍后再试", "The database is away; try again shortly"),
+    "supplement": (
+        "Vigil 为辅助信息系统，不能替代床旁监护仪报警。",
+        "Vigil supplements the bedside monitor; it does not replace its alarms.",
+    ),
+    "demo": ("演示模式：模拟患者，演示账号", "Demo: simulated patients, demo accounts"),
+    "alerts": ("报警", "Alerts"),
+    "no_alerts": ("当前无报警", "No open alerts"),
+    "acknowledge": ("确认", "Acknowledge"),
+    "acknowledged": ("已确认", "Acknowledged"),
+    "acknowledging": ("确认中…", "Sending…"),
+    "ack_failed": ("确认失败，请重试", "Not sent; try again"),
+    "high": ("高", "High"),
+    "medium": ("中", "Medium"),
+    "low": ("低", "Low"),
+    "technical": ("技术", "Technical"),
+    "delayed": ("延迟", "Delayed"),
+    "open": ("未解除", "Open"),
+    "resolved": ("已解除", "Resolved"),
+    "finding": ("回顾发现", "Finding"),
+    "connecting": ("正在连接…", "Connecting…"),
+    "lost": ("与服务器连接中断，数值已停止更新", "Connection lost: the numbers are not live"),
+    "broker_lost": ("数据总线中断，数值已停止更新", "Message bus lost: the numbers are not live"),
+    "intake_lost": (
+        "判读服务停止：Vigil 当前不会报警，请依靠床旁监护仪",
+        "Judging has stopped: Vigil raises no alerts now; rely on the bedside monitor",
+    ),
+    "live": ("实时", "Live"),
+    "stale": ("无新数据", "No new data"),
+    "never": ("尚无数据", "No data yet"),
+    "ago_s": ("{n}秒前", "{n} s ago"),
+    "ago_m": ("{n}分钟前", "{n} min ago"),
+    "ago_h": ("{n}小时前", "{n} h ago"),
+    "beds": ("张床", "beds"),
+    "bed": ("床", "Bed"),
+    "stale_beds": ("离线", "silent"),
+    "trends": ("趋势", "Trends"),
+    "hour": ("1 小时", "1 h"),
+    "day": ("24 小时", "24 h"),
+    "trend_empty": ("此时段无数据", "No data in this period"),
+    "trend_down": ("数据库暂不可用，趋势无法显示；实时数值不受影响",
+                   "The database is away: no trends; live numbers are not affected"),
+    "alert_history": ("24 小时内报警", "Alerts of the last 24 h"),
+    "history_empty": ("24 小时内无报警", "No alerts in the last 24 h"),
+    "no_bed": ("没有这张床：{bed}", "No such bed: {bed}"),
+    "back": ("返回总览", "Back to the wall"),
+    "duration": ("持续", "Duration"),
+    "by": ("由 {who} 确认", "by {who}"),
+    "pressure": ("血压", "Pressure"),
+    "missing": ("缺失", "missing"),
+    "sentinel": ("无读数", "no reading"),
+    "out_of_range": ("超出量程", "out of range"),
+    "frozen": ("数值冻结", "frozen"),
+    "jump": ("突变", "implausible jump"),
+    "contested": ("床位冲突", "two devices"),
+    "contradicted": ("与脉搏矛盾", "contradicted by pulse"),
+    "questionable": ("可疑", "questionable"),
+    "weak": ("信号弱", "weak signal"),
+    "sensor_off": ("探头/导联脱落", "sensor off"),
+    "calibrating": ("校准中", "calibrating"),
+}
+
+VITAL_SHORT: dict[str, tuple[str, str]] = {
+    "hr": ("心率", "HR"),
+    "spo2": ("血氧", "SpO₂"),
+    "rr": ("呼吸", "RR"),
+    "abp": ("动脉压", "ABP"),
+    "nibp": ("无创压", "NIBP"),
+    "temp": ("体温", "Temp"),
+    "pr": ("脉率", "PR"),
+    "pi": ("灌注", "PI"),
+    "etco2": ("呼末CO₂", "etCO₂"),
+    "cvp": ("CVP", "CVP"),
+    "bp": ("血压", "BP"),
+}
+
+
+def word(key: str, language: Language) -> str:
+    """Return one word or sentence."""
+    return WORDS[key][LANGUAGES.index(language)]
+
+
+def script_words(language: Language) -> dict[str, str]:
+    """Return what the scripts in the browser say, short names of vitals included."""
+    at = LANGUAGES.index(language)
+    return {key: texts[at] for key, texts in WORDS.items()} | {
+        f"vital_{key}": texts[at] for key, texts in VITAL_SHORT.items()
+    }
+
+
+def as_language(text: str | None) -> Language:
+    """Return the language of a cookie; zh when there is none."""
+    return "en" if text == "en" else "zh"

@@ -1,0 +1,130 @@
+"""``vigil doctor``: every part's version, address, health; migrations, disk, clocks."""
+
+import shutil
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from hub.clock import now_ns
+from hub.database import connect, migrations
+from hub.health import VERSION
+from hub.reads import fetch
+from hub.settings import Settings
+from hub.up import read_health
+from schemas.errors import BrokerError
+from schemas.times import S, to_datetime
+
+SERVICES = ("intake", "recorder", "dashboard")
+STALE_S = 8
+DISK_LOW_GB = 2.0
+CLOCKS_SHOWN = 50
+
+
+async def examine(settings: Settings) -> dict[str, Any]:
+    """Return the state of every part; ``ok`` is False when something needs a person."""
+    found: dict[str, Any] = {"version": VERSION}
+    found["broker"], found["services"] = await _broker(settings)
+    found["database"] = await _database(settings)
+    found["disk"] = _disk(settings)
+    problems = [
+        *(f"broker: {found['broker']['error']}" for _ in [0] if "error" in found["broker"]),
+        *(f"database: {found['database']['error']}" for _ in [0] if "error" in found["database"]),
+        *(f"{n}: {s['state']} {s['detail']}".strip() for n, s in found["services"].items()
+          if s["state"] != "running"),
+        *(f"database: migration {m} not applied" for m in found["database"].get("pending", [])),
+        *(f"disk: {found['disk']['free_gb']} GB free" for _ in [0]
+          if found["disk"]["free_gb"] < DISK_LOW_GB),
+    ]
+    found["problems"] = problems
+    found["ok"] = not problems
+    return found
+
+
+async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    parts = urlsplit(settings.broker_address)
+    broker: dict[str, Any] = {"address": f"{parts.hostname}:{parts.port or 1883}",
+                              "embedded": settings.broker.url is None}
+    try:
+        health = await read_health(settings, 1.0)
+    except BrokerError as error:
+        broker["error"] = str(error)
+        health = {}
+    services: dict[str, dict[str, Any]] = {}
+    for name in SERVICES:
+        said = health.get(name)
+        if said is None:
+            services[name] = {"state": "unknown", "detail": "has never reported", "counters": {}}
+            continue
+        age_s = (now_ns() - said.at_ns) / S
+        state = "silent" if said.state != "stopped" and age_s > STALE_S else said.state
+        services[name] = {
+            "state": state, "detail": said.detail, "version": said.version, "pid": said.pid,
+            "started_at": to_datetime(said.started_ns), "reported_s_ago": round(age_s, 1),
+            "counters": said.counters,
+        }
+    return broker, services
+
+
+async def _database(settings: Settings) -> dict[str, Any]:
+    parts = urlsplit(settings.database_address)
+    out: dict[str, Any] = {"address": f"{parts.hostname}:{parts.port or 5432}{parts.path}",
+                           "embedded": settings.database.url is None}
+    try:
+        async with await connect(settings.database_address) as connection:
+            row = await (
+                await connection.execute(
+                    "SELECT current_setting('server_version'),"
+                    " (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"
+                    " pg_database_size(current_database()), to_regclass('migration') IS NOT NULL"
+                )
+            ).fetchone()
+            assert row is not None
+            out |= {"version": row[0], "timescaledb": row[1] or "not installed: plain PostgreSQL",
+                    "size_mb": round(row[2] / 2**20, 1)}
+            applied: set[str] = set()
+            if row[3]:
+                rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
+                applied = {name for (name,) in rows}
+            names = [name for name, _, _ in migrations()]
+            out["migration"] = max(applied, default="none")
+            out["pending"] = [name for name in names if name not in applied]
+            if not out["pending"]:
+                out["beds"] = await fetch(connection, "select_beds")
+                out["device_clocks"] = await fetch(connection, "select_clocks", limit=CLOCKS_SHOWN)
+    except psycopg.OperationalError as error:
+        out["error"] = str(error).strip().splitlines()[0]
+    return out
+
+
+def _disk(settings: Settings) -> dict[str, Any]:
+    folder = settings.data.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    return {"data": str(settings.data.resolve()), "free_gb": round(usage.free / 2**30, 1),
+            "total_gb": round(usage.total / 2**30, 1)}
+
+
+def render(found: dict[str, Any], console: Console) -> None:
+    """Print the findings for a person."""
+    table = Table("part", "state", "about")
+    broker, database = found["broker"], found["database"]
+    table.add_row("broker", broker.get("error", "ok"), broker["address"])
+    table.add_row(
+        "database", database.get("error", "ok"),
+        f"{database['address']}  PostgreSQL {database.get('version', '?')}, "
+        f"TimescaleDB {database.get('timescaledb', '?')}, migration {database.get('migration')}",
+    )
+    for name, service in found["services"].items():
+        about = ", ".join(f"{k} {v:g}" for k, v in list(service["counters"].items())[:9])
+        table.add_row(name, service["state"], about or service["detail"])
+    disk = found["disk"]
+    table.add_row("disk", f"{disk['free_gb']} GB free", disk["data"])
+    for clock in database.get("device_clocks", [])[:5]:
+        table.add_row("device clock", f"{clock['offset_ms']} ms", f"{clock['device']} on {clock['bed']}")
+    console.print(table)
+    for problem in found["problems"]:
+        console.print(f"[red]![/] {problem}", highlight=False)
