@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hub.settings import Settings
 from schemas.errors import SettingsError
@@ -27,7 +28,13 @@ class Command:
     """A process to start: its arguments and, as root, the user that it runs as."""
 
     args: tuple[str, ...]
-    user: str | None = None
+    user: pwd.struct_passwd | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what subprocess needs to start it as its user and nothing of ours."""
+        if self.user is None:
+            return {}
+        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": (), "cwd": "/"}
 
 
 def check_port_free(name: str, key: str, port: int) -> None:
@@ -107,17 +114,21 @@ def postgres_command(settings: Settings) -> Command:
     binaries = _postgres_binaries()
     user = None
     if os.geteuid() == 0:
-        record = _database_user()
-        user = record.pw_name
-        _let_through(folder)
+        user = _database_user()
+        _let_through(folder.parent)
         _let_through(binaries)
-        os.chown(folder, record.pw_uid, record.pw_gid)
+        os.chown(folder, user.pw_uid, user.pw_gid)
     if not (folder / "PG_VERSION").exists():
-        subprocess.run(
-            [str(binaries / "initdb"), "-D", str(folder), "-U", "postgres",
-             "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
-            check=True, stdout=subprocess.DEVNULL, user=user, cwd="/",
+        create = Command(
+            (str(binaries / "initdb"), "-D", str(folder), "-U", "postgres", "--auth=trust",
+             "--encoding=UTF8", "--locale=C", "--no-sync"),
+            user,
         )
+        done = subprocess.run(
+            create.args, check=False, capture_output=True, text=True, **create.identity()
+        )
+        if done.returncode:
+            raise SettingsError(f"database folder {folder}: {done.stderr.strip()}")
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(settings.database.port),

@@ -25,6 +25,7 @@ from hub.clock import now_ns
 from hub.database import connect, migrate
 from hub.process import die_with_parent
 from hub.reads import Row, fetch
+from hub.refusals import watch
 from hub.settings import Settings
 from ingest import intake, recorder
 from schemas.errors import BrokerError, HubError, SettingsError
@@ -139,7 +140,7 @@ async def _spawn(child: Child, out: TextIO, environment: dict[str, str]
         env=environment,
         start_new_session=True,
         preexec_fn=lambda: die_with_parent(child.stop_signal),
-        **({"user": child.command.user, "cwd": "/"} if child.command.user else {}),  # type: ignore[arg-type]
+        **child.command.identity(),
     )
 
 
@@ -236,6 +237,10 @@ async def _up(supervisor: Supervisor, plan: Plan, stop: asyncio.Event, began: fl
     if applied:
         supervisor.say(f"[green]✓[/] database migrated ({len(applied)} applied)")
     await _prepare_sessions(settings)
+    watching = None
+    if settings.broker.url is None:
+        log = settings.data / "logs" / "broker.log"
+        watching = asyncio.create_task(watch(settings.broker_address, log, stop), name="refusals")
     await _start_services(supervisor)
     signins = await _accounts(settings, demo=plan.demo)
     url = f"http://{settings.dashboard.host}:{settings.dashboard.port}/"
@@ -245,11 +250,16 @@ async def _up(supervisor: Supervisor, plan: Plan, stop: asyncio.Event, began: fl
         supervisor.say(f"  sign-in   {line}")
     supervisor.say(f"  broker    {settings.broker_address}")
     supervisor.say(f"  data      {settings.data}\n")
-    if not plan.demo:
+    try:
+        if plan.demo:
+            return await _demo(supervisor, plan, url, stop)
         supervisor.say("Ctrl-C stops everything.")
         await stop.wait()
         return None
-    return await _demo(supervisor, plan, url, stop)
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
 
 async def _start_embedded(supervisor: Supervisor) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from schemas.alerts import AlertEvent
 from schemas.errors import DecodeError
 from schemas.times import MS, S, format_time, from_datetime
-from schemas.vitals import DEVICE_QUALITIES, VITALS, Quality
+from schemas.vitals import DEVICE_QUALITIES, Quality
 from schemas.wire import (
     CommandMessage,
     JudgedBatch,
@@ -133,14 +133,9 @@ def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
         received_ns=received_ns,
         values=values,  # type: ignore[arg-type]  # nulls were taken out above
         flags=flags,
-        interval_s=message.interval_s or _interval(values),
+        interval_s=message.interval_s or 1.0,
         numbered=message.seq is not None,
     )
-
-
-def _interval(values: dict[str, float | None]) -> float:
-    """Return how often the most frequent of these vitals is measured, seconds; 1 if unknown."""
-    return min((VITALS[n].interval_s if n in VITALS else 1.0 for n in values), default=1.0)
 
 
 def decode_status(payload: bytes) -> StatusMessage:

@@ -33,7 +33,8 @@ class Recording:
     @property
     def interval_s(self) -> float:
         """The usual time between two rows, seconds; 1 when there is only one."""
-        steps = [b - a for a, b in zip(self.times, self.times[1:], strict=False) if b > a]
+        times = sorted(self.times)
+        steps = [b - a for a, b in zip(times, times[1:], strict=False) if b > a]
         return max(0.1, median(steps)) if steps else 1.0
 
 

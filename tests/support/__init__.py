@@ -1,0 +1,1 @@
+"""What tests share: the embedded servers, free ports, recordings, a browser."""

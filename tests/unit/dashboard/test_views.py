@@ -1,0 +1,63 @@
+from dashboard.figures import trend_figure
+from dashboard.views import BedView, alarm_state, apply_alert, apply_reading, encode_bed
+from dashboard.words import WORDS, script_words
+from schemas.times import MS, S, to_datetime
+from tests.support.readings import T0, feed, pipeline, reading
+
+
+def judged(*items):
+    line = pipeline()
+    return [feed(line, item).reading for item in items]
+
+
+def test_newest_value_wins_and_backlog_moves_nothing():
+    view = BedView("h/icu/b1")
+    new, old = judged(reading(100, hr=80, seq=100), reading(50, hr=150, seq=101, delay_s=60))
+    assert apply_reading(view, new)
+    assert not apply_reading(view, old)
+    assert view.vitals["hr"][0] == 80
+
+
+def test_unusable_value_is_a_reason_and_not_a_number():
+    view = BedView("h/icu/b1")
+    apply_reading(view, judged(reading(0, hr=900))[0])
+    assert view.vitals["hr"] == (None, T0 // MS, "out_of_range", 1.0)
+
+
+def test_alarm_state_is_the_worst_open_alert():
+    view = BedView("h/icu/b1")
+    line = pipeline()
+    events = [e for t in range(60) for e in feed(line, reading(t, hr=180, rr=40)).events]
+    for event in events:
+        apply_alert(view, event)
+        apply_alert(view, event)
+    assert alarm_state(view) == "high"
+    assert encode_bed(view)["al"] == "high"
+    assert not encode_bed(view)["ack"]
+    for event in [e for t in range(60, 99) for e in feed(line, reading(t, hr=80, rr=15)).events]:
+        apply_alert(view, event)
+    assert alarm_state(view) == "none"
+
+
+def test_silent_bed_is_technical():
+    view = BedView("h/icu/b1")
+    line = pipeline()
+    feed(line, reading(0, hr=72))
+    [event] = line.tick(T0 + 60 * S)
+    apply_alert(view, event)
+    assert alarm_state(view) == "technical"
+
+
+def test_trend_draws_a_gap_as_a_gap():
+    names = ("hr", "spo2", "rr", "abp_sys", "abp_mean", "nibp_sys", "nibp_mean", "temp")
+    rows = [{"at": to_datetime(T0 + t * S), **dict.fromkeys(names), "hr": 70.0}
+            for t in [*range(10), *range(100, 110)]]
+    figure = trend_figure(rows, rows[0]["at"], rows[-1]["at"], "zh")
+    [trace] = figure["data"]
+    assert trace["y"].count(None) == 1
+    assert trace["connectgaps"] is False
+
+
+def test_every_word_is_in_both_languages():
+    assert all(len(texts) == 2 and all(texts) for texts in WORDS.values())
+    assert script_words("zh").keys() == script_words("en").keys()

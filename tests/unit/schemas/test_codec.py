@@ -1,0 +1,102 @@
+import json
+import time
+
+import pytest
+
+from schemas.codec import MAX_NUMERICS_BYTES, decode_command, decode_numerics, encode_numerics
+from schemas.errors import DecodeError
+from schemas.times import MS
+from schemas.vitals import Quality
+
+NOW = time.time_ns() // MS * MS
+
+
+def message(**changes):
+    body = {"v": 1, "device": "m1", "seq": 1, "measured_at": NOW // MS, "vitals": {"hr": 72}}
+    return json.dumps(body | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "names"),
+    [
+        (b"not json", "not_json", "not JSON"),
+        (message()[:25], "not_json", "not JSON"),
+        (b"\xff\xfe\x00", "encoding", "UTF-8"),
+        (b"[" * 60_000, "not_json", "nested"),
+        (b"[]", "invalid", "object"),
+        (b"{}", "invalid", "`v`"),
+        (b'{"v":1}', "invalid", "device"),
+        (message(v=2), "invalid", "$.v"),
+        (message(device="a b"), "invalid", "$.device"),
+        (message(device="x\x00"), "invalid", "$.device"),
+        (message(vitals={}), "invalid", "$.vitals"),
+        (message(vitals={"hr": "72"}), "invalid", "vitals.hr"),
+        (message(vitals={"hr": True}), "invalid", "vitals.hr"),
+        (message(vitals={"hr": [72]}), "invalid", "vitals.hr"),
+        (message(vitals={"hr": float("nan")}), "not_finite", "vitals.hr"),
+        (message(vitals={"spo2": float("-inf")}), "not_finite", "vitals.spo2"),
+        (message().replace(b"72", b"1e999"), "not_finite", "vitals.hr"),
+        (message(vitals={"HR; DROP": 1}), "invalid", "$.vitals"),
+        (message(measured_at=0), "time", "measured_at"),
+        (message(measured_at="2099-01-01T00:00:00Z"), "time", "measured_at"),
+        (message(measured_at="2026-11-23T07:00:00"), "time", "zone"),
+        (message(measured_at=2**60), "invalid", "$.measured_at"),
+        (message(sent_at=0), "time", "sent_at"),
+        (message(seq=-1), "invalid", "$.seq"),
+        (message(quality={"hr": "splendid"}), "invalid", "$.quality"),
+        (message(quality={"hr": "frozen"}), "invalid", "quality"),
+        (b" " * (MAX_NUMERICS_BYTES + 1), "too_large", "65536"),
+    ],
+)
+def test_bad_payload_is_refused_with_a_reason_that_names_the_field(payload, reason, names):
+    with pytest.raises(DecodeError) as caught:
+        decode_numerics("h/icu/b1", payload, NOW)
+    assert caught.value.reason == reason
+    assert names in str(caught.value)
+
+
+def test_refusal_names_the_device_when_it_can_be_read():
+    with pytest.raises(DecodeError) as caught:
+        decode_numerics("h/icu/b1", message(vitals={"hr": "x"}), NOW)
+    assert caught.value.device == "m1"
+
+
+def test_null_is_missing_and_a_sensor_off_says_so():
+    payload = message(vitals={"hr": None, "spo2": None, "rr": 18}, quality={"hr": "sensor_off"})
+    reading = decode_numerics("h/icu/b1", payload, NOW)
+    assert reading.values == {"rr": 18}
+    assert reading.flags == {"hr": Quality.SENSOR_OFF, "spo2": Quality.MISSING}
+
+
+def test_rfc3339_and_milliseconds_are_the_same_time():
+    text = decode_numerics("h/icu/b1", message(measured_at="2026-11-23T15:00:00.250+08:00"),
+                           1_795_417_200_000 * MS)
+    number = decode_numerics("h/icu/b1", message(measured_at=1_795_417_200_250),
+                             1_795_417_200_000 * MS)
+    assert text.measured_ns == number.measured_ns
+
+
+def test_without_a_sequence_number_the_same_content_has_the_same_key():
+    one, two = (decode_numerics("h/icu/b1", message(seq=None), NOW + i) for i in (0, 5))
+    other = decode_numerics("h/icu/b1", message(seq=None, vitals={"hr": 73}), NOW)
+    assert one.key == two.key != other.key
+    assert not one.numbered
+
+
+def test_unknown_vitals_are_kept():
+    reading = decode_numerics("h/icu/b1", message(vitals={"lactate": 2.1}), NOW)
+    assert reading.values == {"lactate": 2.1}
+
+
+def test_decode_is_the_inverse_of_encode():
+    reading = decode_numerics(
+        "h/icu/b1", message(sent_at=NOW // MS, vitals={"hr": 72, "rr": None}, boot="b7"), NOW
+    )
+    assert decode_numerics("h/icu/b1", encode_numerics(reading), NOW) == reading
+
+
+@pytest.mark.parametrize("by", ["", "x" * 65, "a\x00b"])
+def test_command_needs_a_person(by):
+    body = {"v": 1, "id": "c1", "kind": "acknowledge", "alert": "a1", "by": by, "at_ns": NOW}
+    with pytest.raises(DecodeError):
+        decode_command(json.dumps(body).encode())

@@ -1,0 +1,117 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from schemas.codec import encode_numerics
+from schemas.errors import RecordingError
+from schemas.times import S
+from simulators import faults
+from simulators.patients import make_patient, readings
+from simulators.recordings import read_csv, to_readings
+from simulators.scenarios import SCENARIOS
+from tests.support.readings import T0, feed, pipeline
+
+
+def play(scenario, seconds, seed=3, **patient):
+    """Run a scenario through the real pipeline; return the events."""
+    line = pipeline()
+    who = make_patient("h/icu/b1", scenario, np.random.default_rng(seed), arterial_line=True,
+                       **patient)
+    stream = readings(who, np.random.default_rng(seed), boot="b1", start_ns=T0)
+    events = []
+    for item in islice(stream, seconds):
+        received = item.measured_ns + 5_000_000
+        topic = f"vigil/v1/{item.bed}/numerics"
+        events += line.message(topic, encode_numerics(item), received).events
+    return events
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("name", "seconds"), [
+    ("hypoxia", 200), ("haemorrhage", 240), ("arrest", 180), ("sepsis", 2400)])
+def test_scenario_fires_what_it_promises(name, seconds, seed):
+    fired = {e.rule.split("/")[0] for e in play(name, seconds, seed) if e.kind == "fired"}
+    assert SCENARIOS[name].expects <= fired
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("name", ["stable", "loose-lead", "motion"])
+def test_nobody_is_woken_by_a_stable_patient_a_loose_lead_or_motion(name, seed):
+    assert play(name, 600, seed) == []
+
+
+def test_same_seed_same_bytes():
+    def run():
+        who = make_patient("h/icu/b1", "sepsis", np.random.default_rng(5))
+        stream = readings(who, np.random.default_rng(5), boot="b", start_ns=T0)
+        return b"".join(encode_numerics(item) for item in islice(stream, 300))
+
+    assert run() == run()
+
+
+def packets(count):
+    who = make_patient("h/icu/b1", "stable", np.random.default_rng(1))
+    stream = readings(who, np.random.default_rng(1), boot="b1", start_ns=T0)
+    return list(islice(faults.packets(stream), count))
+
+
+def test_faults_do_what_they_say():
+    rng = np.random.default_rng(1)
+    whole = packets(400)
+    assert 0 < len(list(faults.drop(whole, rng, 0.2))) < 400
+    assert len(list(faults.duplicate(whole, rng, 0.2))) > 400
+    mixed = list(faults.reorder(whole, rng, 0.2))
+    assert sorted(mixed) != mixed or [p.reading.seq for p in mixed] != list(range(400))
+    assert sorted(p.reading.seq for p in mixed) == list(range(400))
+    burst = list(faults.outage(whole, T0 + 100 * S, T0 + 200 * S))
+    assert sum(p.due_ns == T0 + 200 * S for p in burst) == 101
+    again = list(faults.reboot(whole, T0 + 50 * S, "b2"))
+    assert (again[50].reading.boot, again[50].reading.seq) == ("b2", 0)
+    stepped = list(faults.clock(whole, step_s=-60, at_ns=T0 + 10 * S))
+    assert stepped[20].reading.measured_ns == T0 - 40 * S
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", "t_seconds"),
+        ("a,b\n1,2\n", "t_seconds"),
+        ("t_seconds\n1\n", "no column of a vital"),
+        ("t_seconds,hr_bpm,hr_bpm\n1,2,3\n", "twice"),
+        ("t_seconds,hr_bpm\n", "no rows"),
+        ("t_seconds,hr_bpm\n0,72\n1\n", "line 3"),
+        ("t_seconds,hr_bpm\n0,72\n1,x\n", "line 3 column hr_bpm"),
+        ("t_seconds,hr_bpm\n0,nan\n", "line 2 column hr_bpm"),
+        ("t_seconds,hr_bpm\n,72\n", "line 2 column t_seconds"),
+    ],
+)
+def test_wrong_recording_is_refused_naming_line_and_column(text, names):
+    with pytest.raises(RecordingError, match=names):
+        read_csv(text.splitlines(keepends=True), "f.csv")
+
+
+def test_recording_with_bom_crlf_and_an_unknown_column_is_read():
+    found = read_csv(["\ufefft_seconds,hr_bpm,Lactate\r\n", "60,72,\r\n", "0,70,2.5\r\n"], "f.csv")
+    rows = to_readings(found, found.records["f.csv"], "h/icu/b1", boot="b", start_ns=T0)
+    assert [r.values for r in rows] == [{"hr": 70, "lactate": 2.5}, {"hr": 72}]
+    assert [r.measured_ns for r in rows] == [T0, T0 + 60 * S]
+    assert rows[0].interval_s == 60
+
+
+@pytest.mark.parametrize("name", [
+    "cinc2015_1hz_derived.csv.gz", "eicu_demo_hourly.csv.gz", "mimic3_pap_1min.csv.gz",
+    "mimic2_s00001_1min.csv"])
+def test_real_recordings_go_through_the_pipeline(recordings, name):
+    from hub.replay import load
+
+    found = load(recordings / name)
+    line = pipeline()
+    judged = 0
+    for record in list(found.records.values())[:20]:
+        for item in to_readings(found, record, "h/icu/b1", boot=record.name, start_ns=T0)[:500]:
+            moved = item.measured_ns
+            outcome = line.message("vigil/v1/h/icu/b1/numerics", encode_numerics(item), moved)
+            judged += outcome.reading is not None
+    assert judged > 50
+    assert line.state.rejects.total == 0
