@@ -163,7 +163,7 @@ class Engine:
         now.bed.open.pop(event.alert, None)
         now.events.append(event)
 
-    def _limit_event(  # noqa: PLR0913 - what an event is made of
+    def _limit_event(
         self,
         now: _Pass,
         kind: EventKind,
@@ -224,8 +224,14 @@ class Engine:
                 events.append(self._open(name, bed, NO_DATA, rule.priority, words, now_ns))
         return events
 
-    def clock(self, name: str, device: str, offset_ns: int, bound_ns: int, now_ns: int,
-              ) -> list[AlertEvent]:
+    def clock(
+        self,
+        name: str,
+        device: str,
+        offset_ns: int,
+        bound_ns: int,
+        now_ns: int,
+    ) -> list[AlertEvent]:
         """Open or close the alert on a device clock that is off by more than ``bound_ns``."""
         bed = self.state.beds.get(name)
         if bed is None:
@@ -239,8 +245,13 @@ class Engine:
             return [self._close(bed, CLOCK, now_ns, now_ns)]
         return []
 
-    def status(self, name: str, state: str, interval_s: float | None, now_ns: int,
-               ) -> list[AlertEvent]:
+    def status(
+        self,
+        name: str,
+        state: str,
+        interval_s: float | None,
+        now_ns: int,
+    ) -> list[AlertEvent]:
         """Take a device's word on itself. ``ended``: monitoring is over, everything closes."""
         bed = self.state.beds.get(name)
         if bed is None:
@@ -294,7 +305,7 @@ class Engine:
                 )
             )
 
-    def _open(  # noqa: PLR0913 - what an event is made of
+    def _open(
         self,
         name: str,
         bed: BedState,

@@ -141,8 +141,17 @@ def _limits(limit: _LimitToml, path: PurePath) -> list[LimitRule]:
         raise SettingsError(f"{where}: vitals {unknown}: unknown; see `vigil vitals`")
     return [
         LimitRule(
-            f"{limit.id}/{vital}", vital, above, trigger, recovery, limit.hold_s,
-            limit.recovery_hold_s, limit.samples, limit.priority, limit.zh, limit.en,
+            f"{limit.id}/{vital}",
+            vital,
+            above,
+            trigger,
+            recovery,
+            limit.hold_s,
+            limit.recovery_hold_s,
+            limit.samples,
+            limit.priority,
+            limit.zh,
+            limit.en,
         )
         for vital in limit.vitals
     ]

@@ -4,7 +4,6 @@ from alerts.rules import LimitRule, SilenceRule
 from schemas.times import S
 from schemas.vitals import VITALS
 
-
 Label = tuple[str, str]
 """What people call a bed, zh and en."""
 
@@ -37,7 +36,9 @@ def limit_sentence(rule: LimitRule, label: Label, value: float, lasted_ns: int) 
     shown, limit = _number(value, vital.decimals), _number(rule.trigger, vital.decimals)
     zh_side, en_side = ("高于", "above") if rule.above else ("低于", "below")
     zh = f"{label[0]}：{rule.zh}，{vital.zh} {shown} {vital.unit_zh}，{zh_side}报警限 {limit}"
-    en = f"{label[1]}: {rule.en}, {vital.en} {shown} {_unit_en(vital.unit)}, {en_side} limit {limit}"
+    en = (
+        f"{label[1]}: {rule.en}, {vital.en} {shown} {_unit_en(vital.unit)}, {en_side} limit {limit}"
+    )
     if lasted_ns >= S:
         return f"{zh}，已持续 {zh_for}", f"{en}, for {en_for}"
     return zh, en

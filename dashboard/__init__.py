@@ -1,1 +1,1 @@
-"""The console: live wall, bed page, sign-in. Live data from the broker, history from the database."""
+"""The console: wall, bed page, sign-in. Live data from the broker, history from the database."""

@@ -1,4 +1,4 @@
-"""Routes beside Dash: sign-in, sockets, acknowledge. Parse, call, return; nothing is decided here."""
+"""Routes beside Dash: sign-in, sockets, acknowledge. Parse, call, return; no decisions here."""
 
 import asyncio
 import html
@@ -54,8 +54,12 @@ class Failures:
         self._counts.pop(key, None)
 
 
-def make_router(settings: Settings, feed: Feed, pool: AsyncConnectionPool, sessions: Sessions,
-                ) -> APIRouter:
+def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
+    settings: Settings,
+    feed: Feed,
+    pool: AsyncConnectionPool,
+    sessions: Sessions,
+) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
     failures = Failures()
@@ -90,8 +94,14 @@ def make_router(settings: Settings, feed: Feed, pool: AsyncConnectionPool, sessi
         except (psycopg.OperationalError, PoolTimeout):
             return _login_page(language, "sign_in_down", 503)
         answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(COOKIE, token, max_age=int(hours * 3600), httponly=True,
-                          samesite="strict", secure=request.url.scheme == "https")
+        answer.set_cookie(
+            COOKIE,
+            token,
+            max_age=int(hours * 3600),
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
         return answer
 
     @router.post("/logout", response_model=None)
@@ -107,8 +117,13 @@ def make_router(settings: Settings, feed: Feed, pool: AsyncConnectionPool, sessi
         return answer
 
     @router.post("/api/beds/{hospital}/{unit}/{bed}/alerts/{alert}/acknowledge", status_code=202)
-    async def acknowledge(request: Request, hospital: str, unit: str, bed: str, alert: str,
-                          ) -> JSONResponse:
+    async def acknowledge(
+        request: Request,
+        hospital: str,
+        unit: str,
+        bed: str,
+        alert: str,
+    ) -> JSONResponse:
         """Acknowledge an open alert. The answer comes to every screen through the feed."""
         person: Person = request.state.person
         try:

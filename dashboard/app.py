@@ -52,8 +52,12 @@ def places(sites: Sites, beds: list[str]) -> dict[str, Place]:
 def make_app(settings: Settings, sites: Sites) -> Any:
     """Return the ASGI application."""
     pool = AsyncConnectionPool(
-        settings.database_address, min_size=1, max_size=settings.database.pool_size, open=False,
-        kwargs={"options": OPTIONS, "autocommit": True}, timeout=POOL_WAIT_S,
+        settings.database_address,
+        min_size=1,
+        max_size=settings.database.pool_size,
+        open=False,
+        kwargs={"options": OPTIONS, "autocommit": True},
+        timeout=POOL_WAIT_S,
         check=AsyncConnectionPool.check_connection,
     )
     feed = Feed(settings)
@@ -76,8 +80,13 @@ def make_app(settings: Settings, sites: Sites) -> Any:
     sessions = Sessions(pool)
     server.include_router(make_router(settings, feed, pool, sessions))
     dash = Dash(
-        __name__, server=server, title="Vigil 守望", update_title=None, serve_locally=True,
-        assets_folder=str(Path(__file__).parent / "assets"), suppress_callback_exceptions=True,
+        __name__,
+        server=server,
+        title="Vigil 守望",
+        update_title=None,
+        serve_locally=True,
+        assets_folder=str(Path(__file__).parent / "assets"),
+        suppress_callback_exceptions=True,
         meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
     )
     dash.layout = layout.shell
@@ -97,19 +106,25 @@ async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
             return
 
 
-def _add_callbacks(dash: Dash, feed: Feed, pool: AsyncConnectionPool, sessions: Sessions,
-                   sites: Sites) -> None:
+def _add_callbacks(
+    dash: Dash, feed: Feed, pool: AsyncConnectionPool, sessions: Sessions, sites: Sites
+) -> None:
     @dash.callback(Output("page", "children"), Input("url", "pathname"))
     async def show(path: str) -> Any:
         """Show the page of a path in the person's language."""
         person = await sessions.find(ctx.cookies.get(COOKIE, "")) or Person("", "")
         bed = path.removeprefix("/bed/") if path.startswith("/bed/") else None
-        return layout.page(person, _language(), path, places(sites, list(feed.views)), bed,
-                           bed in feed.views)
+        return layout.page(
+            person, _language(), path, places(sites, list(feed.views)), bed, bed in feed.views
+        )
 
     @dash.callback(
-        Output("trend", "figure"), Output("trend-note", "children"), Output("history", "children"),
-        Input("refresh", "n_intervals"), Input("span", "value"), State("bed-name", "data"),
+        Output("trend", "figure"),
+        Output("trend-note", "children"),
+        Output("history", "children"),
+        Input("refresh", "n_intervals"),
+        Input("span", "value"),
+        State("bed-name", "data"),
     )
     async def show_trend(_: int, span: str, bed: str) -> Any:
         """Draw the bed's trends and list its alerts, every ten seconds."""
@@ -119,13 +134,18 @@ def _add_callbacks(dash: Dash, feed: Feed, pool: AsyncConnectionPool, sessions: 
         try:
             async with pool.connection() as connection:
                 rows = await trend(connection, check_bed(bed), start, end)
-                alerts = await fetch(connection, "select_alerts", bed=bed, open=False, limit=50,
-                                     since=end - timedelta(hours=24))
+                alerts = await fetch(
+                    connection,
+                    "select_alerts",
+                    bed=bed,
+                    open=False,
+                    limit=50,
+                    since=end - timedelta(hours=24),
+                )
         except AWAY:
             return no_update, word("trend_down", language), no_update
         note = "" if rows else word("trend_empty", language)
-        return (trend_figure(rows, start, end, language), note,
-                layout.history(alerts, language))
+        return (trend_figure(rows, start, end, language), note, layout.history(alerts, language))
 
 
 def _language() -> Language:
@@ -135,8 +155,12 @@ def _language() -> Language:
 def serve(settings: Settings, sites: Sites) -> None:
     """Run the console until it is told to stop."""
     config = uvicorn.Config(
-        make_app(settings, sites), host=settings.dashboard.host, port=settings.dashboard.port,
-        log_level="warning", ws_max_size=65_536, timeout_graceful_shutdown=3,
+        make_app(settings, sites),
+        host=settings.dashboard.host,
+        port=settings.dashboard.port,
+        log_level="warning",
+        ws_max_size=65_536,
+        timeout_graceful_shutdown=3,
     )
     log.info("dashboard_started", host=settings.dashboard.host, port=settings.dashboard.port)
     uvicorn.Server(config).run()

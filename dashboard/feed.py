@@ -64,8 +64,10 @@ class Feed:
 
     def _counters(self) -> dict[str, float]:
         return {
-            "screens": len(self._screens), "beds": len(self.views),
-            "unreadable": self.unreadable, "laggards_disconnected": self.laggards,
+            "screens": len(self._screens),
+            "beds": len(self.views),
+            "unreadable": self.unreadable,
+            "laggards_disconnected": self.laggards,
         }
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -181,9 +183,7 @@ class Feed:
                     screen.alerts.update(events)
                 elif screen.only in changed:
                     screen.beds.add(screen.only)
-                    screen.alerts.update(
-                        {k: e for k, e in events.items() if e.bed == screen.only}
-                    )
+                    screen.alerts.update({k: e for k, e in events.items() if e.bed == screen.only})
                 if alive or screen.beds or screen.alerts:
                     screen.wake.set()
 
@@ -198,8 +198,10 @@ class Feed:
             views = [encode_bed(self.views[bed]) for bed in sorted(beds) if bed in self.views]
             self._frame = (self._round, key, orjson.dumps(views))
         head: dict[str, Any] = {
-            "seq": screen.frames, "t": now_ns() / MS, "full": first, "status": self.status(),
+            "seq": screen.frames,
+            "t": now_ns() / MS,
+            "full": first,
+            "status": self.status(),
             "a": [encode_alert(event) for event in events.values()],
         }
         return orjson.dumps(head)[:-1] + b',"b":' + self._frame[2] + b"}"
-

@@ -1,17 +1,27 @@
 """Plotly figures as plain dictionaries, from rows. No queries, no globals."""
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from dashboard.words import VITAL_SHORT, Language
 
 COLOURS = {
-    "hr": "#3ddc84", "spo2": "#4fd3ff", "rr": "#ffd84d", "abp_mean": "#ff6b6b",
-    "abp_sys": "#ff6b6b", "nibp_sys": "#ff9f9f", "nibp_mean": "#ff9f9f", "temp": "#e8edf2",
+    "hr": "#3ddc84",
+    "spo2": "#4fd3ff",
+    "rr": "#ffd84d",
+    "abp_mean": "#ff6b6b",
+    "abp_sys": "#ff6b6b",
+    "nibp_sys": "#ff9f9f",
+    "nibp_mean": "#ff9f9f",
+    "temp": "#e8edf2",
 }
 PANELS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("hr",), "hr"), (("spo2",), "spo2"), (("rr",), "rr"),
-    (("abp_sys", "abp_mean", "nibp_sys", "nibp_mean"), "bp"), (("temp",), "temp"),
+    (("hr",), "hr"),
+    (("spo2",), "spo2"),
+    (("rr",), "rr"),
+    (("abp_sys", "abp_mean", "nibp_sys", "nibp_mean"), "bp"),
+    (("temp",), "temp"),
 )
 GRID = "#24303d"
 TEXT = "#9fb0c0"
@@ -23,33 +33,50 @@ def trend_figure(
     """Return small multiples of the bed's vitals between two times; gaps are drawn as gaps."""
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"color": TEXT, "size": 12}, "margin": {"l": 64, "r": 12, "t": 8, "b": 28},
-        "showlegend": False, "hovermode": "x unified",
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": TEXT, "size": 12},
+        "margin": {"l": 64, "r": 12, "t": 8, "b": 28},
+        "showlegend": False,
+        "hovermode": "x unified",
         "hoverlabel": {"bgcolor": "#121a23", "bordercolor": GRID},
         "uirevision": "keep",
-        "xaxis": {"range": [_local(start), _local(end)], "gridcolor": GRID, "anchor": "y5",
-                  "tickformat": "%H:%M"},
+        "xaxis": {
+            "range": [_local(start), _local(end)],
+            "gridcolor": GRID,
+            "anchor": "y5",
+            "tickformat": "%H:%M",
+        },
     }
     height = 1 / len(PANELS)
     for number, (vitals, title) in enumerate(PANELS, 1):
         axis = "" if number == 1 else str(number)
         top = 1 - (number - 1) * height
         layout[f"yaxis{axis}"] = {
-            "domain": [top - height + 0.025, top], "gridcolor": GRID, "zeroline": False,
+            "domain": [top - height + 0.025, top],
+            "gridcolor": GRID,
+            "zeroline": False,
             "title": {"text": VITAL_SHORT[title][0 if language == "zh" else 1], "standoff": 6},
-            "nticks": 4, "anchor": "x",
+            "nticks": 4,
+            "anchor": "x",
         }
         for vital in vitals:
             xs, ys = _with_gaps(rows, vital)
             if any(y is not None for y in ys):
                 sparse = vital.startswith("nibp")
-                data.append({
-                    "type": "scatter", "x": xs, "y": ys, "yaxis": f"y{axis}", "name": vital,
-                    "mode": "markers" if sparse else "lines", "connectgaps": False,
-                    "line": {"color": COLOURS[vital], "width": 1.6},
-                    "marker": {"color": COLOURS[vital], "size": 6},
-                })
+                data.append(
+                    {
+                        "type": "scatter",
+                        "x": xs,
+                        "y": ys,
+                        "yaxis": f"y{axis}",
+                        "name": vital,
+                        "mode": "markers" if sparse else "lines",
+                        "connectgaps": False,
+                        "line": {"color": COLOURS[vital], "width": 1.6},
+                        "marker": {"color": COLOURS[vital], "size": 6},
+                    }
+                )
     return {"data": data, "layout": layout}
 
 
@@ -63,9 +90,7 @@ def _with_gaps(rows: list[dict[str, Any]], vital: str) -> tuple[list[str], list[
     A gap is longer than three times the usual distance, at least 15 s.
     """
     points = [(row["at"], row[vital]) for row in rows if row[vital] is not None]
-    steps = sorted(
-        (b[0] - a[0] for a, b in zip(points, points[1:], strict=False)), key=timedelta.total_seconds
-    )
+    steps = sorted((b[0] - a[0] for a, b in pairwise(points)), key=timedelta.total_seconds)
     usual = steps[len(steps) // 2] if steps else timedelta(0)
     longest = max(3 * usual, timedelta(seconds=15))
     xs: list[str] = []

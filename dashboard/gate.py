@@ -123,8 +123,13 @@ def _is_page(path: str) -> bool:
 
 
 async def _redirect(send: Send, to: str) -> None:
-    await send({"type": "http.response.start", "status": 303,
-                "headers": [(b"location", to.encode()), *HEADERS]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 303,
+            "headers": [(b"location", to.encode()), *HEADERS],
+        }
+    )
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -133,6 +138,11 @@ async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
         await send({"type": "websocket.close", "code": 4000 + status, "reason": why})
         return
     body: dict[str, Any] = {"type": "http.response.body", "body": why.encode()}
-    await send({"type": "http.response.start", "status": status,
-                "headers": [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS],
+        }
+    )
     await send(body)

@@ -27,8 +27,14 @@ def shell() -> Any:
     return html.Div([dcc.Location(id="url"), html.Div(id="page")])
 
 
-def page(person: Person, language: Language, path: str, places: dict[str, Place], bed: str | None,
-         known: bool) -> Any:  # noqa: FBT001
+def page(
+    person: Person,
+    language: Language,
+    path: str,
+    places: dict[str, Place],
+    bed: str | None,
+    known: bool,  # noqa: FBT001
+) -> Any:
     """Return the whole page for a path."""
     content: Any
     if bed is None:
@@ -37,8 +43,11 @@ def page(person: Person, language: Language, path: str, places: dict[str, Place]
         content = html.Main(_bed(bed, language), id="main")
     else:
         content = html.Main(
-            [html.P(word("no_bed", language).format(bed=bed), className="problem"),
-             dcc.Link(word("back", language), href="/")], id="main",
+            [
+                html.P(word("no_bed", language).format(bed=bed), className="problem"),
+                dcc.Link(word("back", language), href="/"),
+            ],
+            id="main",
         )
     at = LANGUAGES.index(language)
     here = {
@@ -53,10 +62,16 @@ def page(person: Person, language: Language, path: str, places: dict[str, Place]
                     html.Span(className="spring"),
                     html.Span(id="feed-state", role="status"),
                     html.Span(person.username, className="person"),
-                    html.Button(word("switch", language), id="language",
-                                **{"data-to": "en" if language == "zh" else "zh"}),
-                    html.Form(html.Button(word("sign_out", language), type="submit"),
-                              action="/logout", method="POST"),
+                    html.Button(
+                        word("switch", language),
+                        id="language",
+                        **{"data-to": "en" if language == "zh" else "zh"},
+                    ),
+                    html.Form(
+                        html.Button(word("sign_out", language), type="submit"),
+                        action="/logout",
+                        method="POST",
+                    ),
                 ],
                 className="bar",
             ),
@@ -64,13 +79,19 @@ def page(person: Person, language: Language, path: str, places: dict[str, Place]
             content,
             html.Footer(word("supplement", language)),
             html.Div(
-                id="context", hidden=True,
-                **{"data-words": json.dumps(script_words(language), ensure_ascii=False),
-                   "data-places": json.dumps(here, ensure_ascii=False),
-                   "data-lang": language, "data-bed": bed or ""},
+                id="context",
+                hidden=True,
+                **{
+                    "data-words": json.dumps(script_words(language), ensure_ascii=False),
+                    "data-places": json.dumps(here, ensure_ascii=False),
+                    "data-lang": language,
+                    "data-bed": bed or "",
+                },
             ),
         ],
-        id="root", lang="zh-CN" if language == "zh" else "en", key=f"{path}{language}",
+        id="root",
+        lang="zh-CN" if language == "zh" else "en",
+        key=f"{path}{language}",
     )
 
 
@@ -84,18 +105,28 @@ def _bed(bed: str, language: Language) -> Any:
                         [
                             html.H2(word("trends", language)),
                             dcc.RadioItems(
-                                id="span", value="hour", inline=True, className="choice",
-                                options=[{"label": word(k, language), "value": k}
-                                         for k in ("hour", "day")],
+                                id="span",
+                                value="hour",
+                                inline=True,
+                                className="choice",
+                                options=[
+                                    {"label": word(k, language), "value": k}
+                                    for k in ("hour", "day")
+                                ],
                             ),
                         ],
                         className="head",
                     ),
                     html.P(id="trend-note", className="note"),
-                    dcc.Graph(id="trend", responsive=True,
-                              style={"height": "max(500px, calc(100vh - 440px))"},
-                              config={"displayModeBar": False,
-                                      "locale": "zh-CN" if language == "zh" else "en"}),
+                    dcc.Graph(
+                        id="trend",
+                        responsive=True,
+                        style={"height": "max(500px, calc(100vh - 440px))"},
+                        config={
+                            "displayModeBar": False,
+                            "locale": "zh-CN" if language == "zh" else "en",
+                        },
+                    ),
                 ],
                 className="panel trends",
             ),
@@ -116,8 +147,12 @@ def history(rows: list[dict[str, Any]], language: Language) -> Any:
         return html.P(word("history_empty", language), className="note")
     items = []
     for row in rows:
-        state = {"fired": "open", "acknowledged": "acknowledged", "resolved": "resolved",
-                 "finding": "finding"}[row["kind"]]
+        state = {
+            "fired": "open",
+            "acknowledged": "acknowledged",
+            "resolved": "resolved",
+            "finding": "finding",
+        }[row["kind"]]
         priority = "technical" if row["technical"] else row["priority"]
         note = [html.Span(word(state, language), className=f"state {state}")]
         if row["acknowledged_by"]:

@@ -55,8 +55,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "hour": ("1 小时", "1 h"),
     "day": ("24 小时", "24 h"),
     "trend_empty": ("此时段无数据", "No data in this period"),
-    "trend_down": ("数据库暂不可用，趋势无法显示；实时数值不受影响",
-                   "The database is away: no trends; live numbers are not affected"),
+    "trend_down": (
+        "数据库暂不可用，趋势无法显示；实时数值不受影响",
+        "The database is away: no trends; live numbers are not affected",
+    ),
     "alert_history": ("24 小时内报警", "Alerts of the last 24 h"),
     "history_empty": ("24 小时内无报警", "No alerts in the last 24 h"),
     "no_bed": ("没有这张床：{bed}", "No such bed: {bed}"),

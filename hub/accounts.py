@@ -69,9 +69,7 @@ async def open_session(connection: AsyncConnection, username: str, hours: float)
     return token
 
 
-async def find_session(
-    connection: AsyncConnection, token: str
-) -> tuple[str, str, datetime] | None:
+async def find_session(connection: AsyncConnection, token: str) -> tuple[str, str, datetime] | None:
     """Return name, role and end of a session that has not expired."""
     row = await (
         await connection.execute(

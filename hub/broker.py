@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import structlog
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, SocketLike
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -158,8 +158,13 @@ class Connection:
         for mid in mids:
             self._client.ack(mid, 1)
 
-    def publish_soon(self, topic: str, payload: bytes, *, retain: bool = False,
-                     ) -> asyncio.Future[None]:
+    def publish_soon(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+    ) -> asyncio.Future[None]:
         """Publish at QoS 1; the future is done when the broker has stored the message."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._lost is not None:
@@ -177,8 +182,8 @@ class Connection:
         await self.publish_soon(topic, payload, retain=retain)
 
     async def _keep_alive(self) -> None:
-        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            await asyncio.sleep(1)
+        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
+            await asyncio.sleep(1)  # paho wants to be asked about once a second
 
     def _fail(self, reason: str) -> None:
         if self._lost is None:
@@ -201,7 +206,7 @@ class Connection:
         except UnicodeDecodeError:
             topic = repr(message._topic)  # noqa: SLF001 - the only way to an invalid topic
         self._inbox.append(
-            Envelope(topic, message.payload, now_ns(), message.mid, message.retain)
+            Envelope(topic, bytes(message.payload), now_ns(), message.mid, message.retain)
         )
         self._arrived.set()
 
@@ -229,7 +234,8 @@ class Connection:
     def _on_disconnect(self, _c: Client, _d: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
         self._fail(str(code))
 
-    def _on_socket_open(self, _c: Client, _d: Any, sock: socket.socket) -> None:
+    def _on_socket_open(self, _c: Client, _d: Any, sock: SocketLike) -> None:
+        assert isinstance(sock, socket.socket)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -243,14 +249,14 @@ class Connection:
             if self._lost is not None or not self._poll.poll(0):
                 return
 
-    def _on_socket_close(self, _c: Client, _d: Any, sock: socket.socket) -> None:
+    def _on_socket_close(self, _c: Client, _d: Any, sock: SocketLike) -> None:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
 
-    def _on_register_write(self, _c: Client, _d: Any, sock: socket.socket) -> None:
+    def _on_register_write(self, _c: Client, _d: Any, sock: SocketLike) -> None:
         self._loop.add_writer(sock, self._client.loop_write)
 
-    def _on_unregister_write(self, _c: Client, _d: Any, sock: socket.socket) -> None:
+    def _on_unregister_write(self, _c: Client, _d: Any, sock: SocketLike) -> None:
         self._loop.remove_writer(sock)
 
 

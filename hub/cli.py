@@ -67,7 +67,9 @@ def run_app() -> None:
 @app.command()
 def up(
     data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
-    demo: Annotated[bool, typer.Option(help="Three simulated hospitals and demo sign-ins.")] = False,
+    demo: Annotated[
+        bool, typer.Option(help="Three simulated hospitals and demo sign-ins.")
+    ] = False,
     seconds: Annotated[float | None, typer.Option(help="End the demo after this long.")] = None,
     recording: Annotated[Path | None, typer.Option(help="Replay this CSV in the demo too.")] = None,
 ) -> None:
@@ -146,8 +148,10 @@ def simulate(
     seconds: Annotated[float | None, typer.Option(help="End after this long.")] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="name=value: drop, duplicate, reorder (shares), outage_from_s, "
-                     "outage_to_s, clock_step_s, clock_drift_ppm, reboot_at_s."),
+        typer.Option(
+            help="name=value: drop, duplicate, reorder (shares), outage_from_s, "
+            "outage_to_s, clock_step_s, clock_drift_ppm, reboot_at_s."
+        ),
     ] = None,
     summary: Annotated[Path | None, typer.Option(help="Write a JSON summary here.")] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
@@ -169,8 +173,15 @@ def simulate(
     patients = _patients(demo, bed, scenario, beds, seed)
 
     async def work(stop: asyncio.Event) -> None:
-        await simulate(settings.broker_address, patients, seed=seed, seconds=seconds, rates=rates,
-                       stop=stop, summary=summary)
+        await simulate(
+            settings.broker_address,
+            patients,
+            seed=seed,
+            seconds=seconds,
+            rates=rates,
+            stop=stop,
+            summary=summary,
+        )
 
     run(work)
 
@@ -205,8 +216,9 @@ def _fault_rates(faults: list[str]) -> Any:
             values[name] = float(number)
             FaultRates(**{name: values[name]})
         except (ValueError, TypeError):
-            raise HubError(f"--fault {text!r}: write name=number, see `vigil simulate --help`"
-                           ) from None
+            raise HubError(
+                f"--fault {text!r}: write name=number, see `vigil simulate --help`"
+            ) from None
     return FaultRates(**values)
 
 
@@ -224,10 +236,19 @@ def replay(
     from hub.replay import replay_file
 
     settings = _settings()
-    run(lambda stop: replay_file(
-        settings, path, hospital=hospital, names=record or [], limit=limit, seconds=seconds,
-        summary=summary, stop=stop, console=err,
-    ))
+    run(
+        lambda stop: replay_file(
+            settings,
+            path,
+            hospital=hospital,
+            names=record or [],
+            limit=limit,
+            seconds=seconds,
+            summary=summary,
+            stop=stop,
+            console=err,
+        )
+    )
 
 
 @app.command()
@@ -250,9 +271,11 @@ def export(
     async def work() -> None:
         rows = 0
         async with await connect(_settings().database_address) as connection:
-            with nullcontext(sys.stdout) if output is None else output.open(
-                "w", encoding="utf-8", newline=""
-            ) as file:
+            with (
+                nullcontext(sys.stdout)
+                if output is None
+                else output.open("w", encoding="utf-8", newline="") as file
+            ):
                 writer = csv.writer(file)
                 writer.writerow(CSV_COLUMNS)
                 async for row in export_rows(connection, bed, first, last):
@@ -264,7 +287,7 @@ def export(
 
 
 def parse_when(text: str) -> datetime:
-    """Return the time that a person means: RFC 3339, ``now``, or ``-90s``, ``-5m``, ``-1h``, ``-2d``."""
+    """Return the time that a person means: RFC 3339, ``now``, or ``-90s``, ``-5m``, ``-1h``."""
     from schemas.times import parse_time, to_datetime
 
     now = datetime.now(UTC)
@@ -292,8 +315,13 @@ def alerts(
 ) -> None:
     """List alerts, or with --events the ledger they are made of."""
     name = "select_alert_events" if events else "select_alerts"
-    rows = _fetch(name, bed=bed, since=parse_when(since), limit=limit,
-                  **({} if events else {"open": only_open}))
+    rows = _fetch(
+        name,
+        bed=bed,
+        since=parse_when(since),
+        limit=limit,
+        **({} if events else {"open": only_open}),
+    )
     _print(rows, json, ("onset_at", "bed", "priority", "kind", "zh", "acknowledged_by"))
 
 
@@ -324,7 +352,9 @@ def _fetch(name: str, **parameters: Any) -> list[dict[str, Any]]:
 
 def _print(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> None:
     if json:
-        sys.stdout.write(orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+        sys.stdout.write(
+            orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
+        )
         return
     table = Table(*columns)
     for row in rows:
@@ -350,7 +380,9 @@ def doctor(json: Json = False) -> None:
 
     _call(work())
     if json:
-        sys.stdout.write(orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+        sys.stdout.write(
+            orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
+        )
     else:
         render(found, out)
     if not found["ok"]:
@@ -380,8 +412,11 @@ def vitals(json: Json = False) -> None:
 
     from schemas.vitals import VITALS
 
-    _print([asdict(v) for v in VITALS.values()], json,
-           ("name", "unit", "mdc", "loinc", "low", "high", "interval_s", "zh", "en"))
+    _print(
+        [asdict(v) for v in VITALS.values()],
+        json,
+        ("name", "unit", "mdc", "loinc", "low", "high", "interval_s", "zh", "en"),
+    )
 
 
 @app.command()

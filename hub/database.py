@@ -27,8 +27,8 @@ OPTIONS = "-c statement_timeout=30000 -c timezone=UTC -c application_name=vigil"
 @cache
 def query(name: str) -> LiteralString:
     """Return the named query from ``schemas/sql/queries``."""
-    text = files("schemas").joinpath("sql", "queries", f"{name}.sql").read_text("utf-8")
-    return cast("LiteralString", text)  # a file of ours, never input
+    path = files("schemas").joinpath("sql", "queries", f"{name}.sql")
+    return cast("LiteralString", path.read_text("utf-8"))  # a file of ours, never input
 
 
 async def connect(url: str) -> AsyncConnection:
@@ -79,7 +79,7 @@ async def migrate(url: str) -> list[str]:
                     raise StoreError(f"migration {name} was changed after it was applied")
                 continue
             async with connection.transaction():
-                await connection.execute(cast("LiteralString", text))
+                await connection.execute(text.encode())
                 await connection.execute(
                     "INSERT INTO migration (name, checksum) VALUES (%s, %s)", (name, checksum)
                 )

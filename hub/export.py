@@ -1,4 +1,4 @@
-"""A stored reading as a line of CSV: values as measured, and which of them were not usable and why."""
+"""A stored reading as a line of CSV: values as measured, and which were not usable and why."""
 
 from datetime import datetime
 from typing import Any
@@ -7,8 +7,16 @@ from schemas.times import format_time, from_datetime
 from schemas.vitals import COMMON_NAMES, Quality, unpack_status
 
 CSV_COLUMNS = (
-    "measured_at", "received_at", "device", "boot", "seq", "offset_ms", "late", *COMMON_NAMES,
-    "other", "not_usable",
+    "measured_at",
+    "received_at",
+    "device",
+    "boot",
+    "seq",
+    "offset_ms",
+    "late",
+    *COMMON_NAMES,
+    "other",
+    "not_usable",
 )
 
 

@@ -30,18 +30,17 @@ async def export_rows(
     """
     if not await fetch(connection, "select_bed", bed=bed):
         raise StoreError(f"bed {bed} was never seen; `vigil doctor` lists the beds")
-    async with connection.transaction(), connection.cursor(
-        name="export", row_factory=dict_row
-    ) as cursor:
+    async with (
+        connection.transaction(),
+        connection.cursor(name="export", row_factory=dict_row) as cursor,
+    ):
         cursor.itersize = EXPORT_CHUNK
         await cursor.execute(query("select_export"), {"bed": bed, "start": start, "end": end})
         async for row in cursor:
             yield row
 
 
-async def trend(
-    connection: AsyncConnection, bed: str, start: datetime, end: datetime
-) -> list[Row]:
+async def trend(connection: AsyncConnection, bed: str, start: datetime, end: datetime) -> list[Row]:
     """Return mean, min and max of the common vitals over time, at a width that fits the span.
 
     Up to 90 min: raw readings. Up to 48 h: 1 min rollups. Longer: 1 h rollups.

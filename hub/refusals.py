@@ -39,13 +39,13 @@ def count(state: RejectState, lines: str, at_ns: int) -> None:
 async def watch(url: str, log: Path, stop: asyncio.Event) -> None:
     """Follow the broker's log and publish what it refused, until told to stop."""
     state = RejectState(f"broker-{now_ns():x}")
-    position = log.stat().st_size
+    position = _size(log)
 
     async def serve(connection: Connection) -> None:
         nonlocal position
         while True:
             await asyncio.sleep(PERIOD_S)
-            size = log.stat().st_size
+            size = _size(log)
             position = 0 if size < position else position
             if size > position:
                 lines = await asyncio.to_thread(_read, log, position)
@@ -55,6 +55,10 @@ async def watch(url: str, log: Path, stop: asyncio.Event) -> None:
                     await connection.publish(REJECTED_TOPIC, encode_json(drain(state)))
 
     await stay_connected(lambda: Connection(url, "vigil-refusals"), serve, stop)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _read(path: Path, position: int) -> bytes:

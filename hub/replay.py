@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hub.settings import Settings
-from schemas.topics import check_bed
 from schemas.errors import RecordingError
+from schemas.topics import check_bed
 from simulators.recordings import Recordings, bed_name, read_csv
 from simulators.service import choose_records, replay
 
@@ -22,7 +22,9 @@ def load(path: Path) -> Recordings:
 
     try:
         opened = (
-            gzip.open(path, "rt", encoding="utf-8", newline="")
+            gzip.open(  # noqa: SIM115 - entered just below
+                path, "rt", encoding="utf-8", newline=""
+            )
             if path.suffix == ".gz"
             else path.open(encoding="utf-8", newline="")
         )
@@ -68,7 +70,12 @@ async def replay_file(  # noqa: PLR0913
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("replay", total=rows)
         result = await replay(
-            settings.broker_address, found, chosen, beds, stop=stop, seconds=seconds,
+            settings.broker_address,
+            found,
+            chosen,
+            beds,
+            stop=stop,
+            seconds=seconds,
             on_sent=lambda _due: progress.advance(task),
         )
     result["last_s"] = span
@@ -77,4 +84,3 @@ async def replay_file(  # noqa: PLR0913
     )
     if summary is not None:
         await asyncio.to_thread(summary.write_text, json.dumps(result), "utf-8")
-

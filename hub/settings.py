@@ -47,7 +47,8 @@ class IntakeSettings(_Section):
     """Judging: who may report, what is late, how often the state is saved."""
 
     registration: Literal["open", "registered"] = Field(
-        "open", description="open: a bed registers by its first reading; registered: sites.toml only"
+        "open",
+        description="open: a bed registers by its first reading; registered: sites.toml only",
     )
     pack: Path | None = Field(None, description="rule pack (TOML); empty: the adult baseline")
     late_s: float = Field(60, ge=5, le=3600, description="older than this is judged as history")

@@ -1,14 +1,14 @@
 """``sites.toml``: the hospitals, units and beds, and what people call them.
 
-    [[hospital]]
-    id = "quzhou-kaihua"
-    zh = "开化县人民医院"
-    en = "Kaihua County People's Hospital"
-      [[hospital.unit]]
-      id = "icu"
-      zh = "ICU"
-      en = "ICU"
-      beds = ["bed-01", "bed-02"]
+[[hospital]]
+id = "quzhou-kaihua"
+zh = "开化县人民医院"
+en = "Kaihua County People's Hospital"
+  [[hospital.unit]]
+  id = "icu"
+  zh = "ICU"
+  en = "ICU"
+  beds = ["bed-01", "bed-02"]
 """
 
 import tomllib
@@ -48,7 +48,8 @@ class Sites(Struct, forbid_unknown_fields=True):
         """Return the zh and en name of every registered bed, by ``hospital/unit/bed``."""
         return {
             f"{h.id}/{u.id}/{bed}": (
-                f"{h.zh} {u.zh} {bed_number(bed)}床", f"{h.en} {u.en} bed {bed_number(bed)}"
+                f"{h.zh} {u.zh} {bed_number(bed)}床",
+                f"{h.en} {u.en} bed {bed_number(bed)}",
             )
             for h in self.hospital
             for u in h.unit
@@ -73,7 +74,12 @@ def load_sites(path: Path | None) -> Sites:
         sites = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Sites)
         for bed in sites.labels():
             check_bed(bed)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError,
-            TopicError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        tomllib.TOMLDecodeError,
+        msgspec.ValidationError,
+        TopicError,
+    ) as error:
         raise SettingsError(f"sites file {path}: {error}") from None
     return sites

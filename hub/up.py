@@ -130,8 +130,9 @@ class Supervisor:
         self.children.clear()
 
 
-async def _spawn(child: Child, out: TextIO, environment: dict[str, str]
-                 ) -> asyncio.subprocess.Process:
+async def _spawn(
+    child: Child, out: TextIO, environment: dict[str, str]
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *child.command.args,
         stdin=asyncio.subprocess.DEVNULL,
@@ -229,8 +230,9 @@ def _lock(data: Path) -> TextIO:
     return file
 
 
-async def _up(supervisor: Supervisor, plan: Plan, stop: asyncio.Event, began: float
-              ) -> dict[str, object] | None:
+async def _up(
+    supervisor: Supervisor, plan: Plan, stop: asyncio.Event, began: float
+) -> dict[str, object] | None:
     settings = supervisor.settings
     await _start_embedded(supervisor)
     applied = await migrate(settings.database_address)
@@ -294,11 +296,10 @@ async def _prepare_sessions(settings: Settings) -> None:
     if marker.exists():
         return
     for client_id, filters in (
-        (intake.CLIENT_ID, RAW_FILTERS), (recorder.CLIENT_ID, recorder.FILTERS)
+        (intake.CLIENT_ID, RAW_FILTERS),
+        (recorder.CLIENT_ID, recorder.FILTERS),
     ):
-        async with Connection(
-            settings.broker_address, client_id, filters=filters, durable=True
-        ):
+        async with Connection(settings.broker_address, client_id, filters=filters, durable=True):
             pass
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text("the durable sessions of intake and recorder exist\n", "utf-8")
@@ -322,7 +323,9 @@ async def _start_services(supervisor: Supervisor) -> None:
         writer.close()
 
     for name, ready in (
-        ("recorder", healthy("recorder")), ("intake", healthy("intake")), ("dashboard", listening)
+        ("recorder", healthy("recorder")),
+        ("intake", healthy("intake")),
+        ("dashboard", listening),
     ):
         await supervisor.start(service_child(name, logs), ready)
 
@@ -365,8 +368,9 @@ async def _accounts(settings: Settings, *, demo: bool) -> list[str]:
         return [f"admin / {password}  (shown this once; change it)"] if password else []
 
 
-async def _demo(supervisor: Supervisor, plan: Plan, url: str, stop: asyncio.Event
-                ) -> dict[str, object] | None:
+async def _demo(
+    supervisor: Supervisor, plan: Plan, url: str, stop: asyncio.Event
+) -> dict[str, object] | None:
     """Run the simulated hospitals; with a time limit, end with a count of what arrived."""
     settings = supervisor.settings
     since = now_ns()
@@ -404,8 +408,13 @@ async def _at_once() -> None:
     """Nothing to wait for."""
 
 
-async def _count(supervisor: Supervisor, results: list[dict[str, int]], since_ns: int,
-                 before: Health | None, url: str) -> dict[str, object]:
+async def _count(
+    supervisor: Supervisor,
+    results: list[dict[str, int]],
+    since_ns: int,
+    before: Health | None,
+    url: str,
+) -> dict[str, object]:
     """Wait until what was published is stored, then count."""
     settings = supervisor.settings
     published = sum(result["published"] for result in results)

@@ -54,7 +54,9 @@ def columns(readings: list[JudgedReading]) -> Columns:
 
 def transpose(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Return the columns of ``rows``; ``width`` empty lists when there are none."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    return (
+        [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    )
 
 
 def floor_minute(moment: datetime) -> datetime:

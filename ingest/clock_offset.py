@@ -56,4 +56,3 @@ def _step(state: ClockState, difference_ns: int, best: int) -> int:
         state.run.clear()
         return state.current_ns
     return best
-

@@ -226,4 +226,3 @@ class Intake:
             if changed:
                 self._unsent.append(Outgoing(REJECTED_TOPIC, encode_json(changed), False))
                 self._send(connection)
-

@@ -93,11 +93,7 @@ class Pipeline:
         try:
             parsed = parse_topic(topic)
             take = self._kinds.get(parsed.kind)
-            if take is None:
-                raise DecodeError(
-                    "not_yet", f"{parsed.kind}: this version of Vigil does not read it yet"
-                )
-            return take(parsed, payload, received_ns)
+            return (take or _not_yet)(parsed, payload, received_ns)
         except DecodeError as error:
             rejects.reject(
                 self.state.rejects,
@@ -132,9 +128,18 @@ class Pipeline:
         self.state.accepted += 1
         outcome.events += self.engine.step(reading, received_ns)
         outcome.reading = JudgedReading(
-            reading.bed, reading.device, reading.boot, reading.seq, reading.measured_ns,
-            reading.sent_ns, reading.received_ns, reading.offset_ns, reading.late,
-            reading.interval_s, reading.values, reading.flags,
+            reading.bed,
+            reading.device,
+            reading.boot,
+            reading.seq,
+            reading.measured_ns,
+            reading.sent_ns,
+            reading.received_ns,
+            reading.offset_ns,
+            reading.late,
+            reading.interval_s,
+            reading.values,
+            reading.flags,
         )
         return outcome
 
@@ -181,7 +186,10 @@ class Pipeline:
             offset = device.clock.reported_ns or 0
             outcome.clock = ClockOffset(reading.device, reading.bed, reading.received_ns, offset)
             outcome.events += self.engine.clock(
-                reading.bed, reading.device, offset, self.limits.clock_bound_ns,
+                reading.bed,
+                reading.device,
+                offset,
+                self.limits.clock_bound_ns,
                 reading.received_ns,
             )
 
@@ -218,6 +226,10 @@ class Pipeline:
         return Outcome(hospital=topic.hospital, events=[event])
 
 
+def _not_yet(topic: Topic, _payload: bytes, _received_ns: int) -> Outcome:
+    raise DecodeError("not_yet", f"{topic.kind}: this version of Vigil does not read it yet")
+
+
 def _bed_of(topic: str) -> str:
     """Return what stands for a device when a message names none: its bed, or its topic."""
     return "/".join(topic.split("/")[2:5])[:160] or "?"
@@ -226,4 +238,3 @@ def _bed_of(topic: str) -> str:
 def new_state(epoch: str) -> PipelineState:
     """Return the state of a hub that has seen nothing. ``epoch`` names it in the counters."""
     return PipelineState(EngineState(), RejectState(epoch))
-

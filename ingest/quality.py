@@ -33,9 +33,9 @@ def _check(vital: Vital, value: float, last: VitalState | None, reading: Reading
     if last is None or last.device != reading.device:
         return Quality.OK
     elapsed = reading.measured_ns - last.measured_ns
-    if vital.max_jump is not None and 0 < elapsed <= JUMP_NS:
-        if abs(value - last.value) > vital.max_jump:
-            return Quality.JUMP
+    near = 0 < elapsed <= JUMP_NS
+    if vital.max_jump is not None and near and abs(value - last.value) > vital.max_jump:
+        return Quality.JUMP
     if (
         vital.frozen_after_s is not None
         and value == last.value
@@ -97,6 +97,4 @@ def _remember(states: dict[str, VitalState], name: str, value: float, reading: R
 
 def _has_pulse(reading: Reading, flags: dict[str, Quality]) -> bool:
     """Return whether another sensor of the same message counts a pulse while the ECG counts 0."""
-    return any(
-        reading.values.get(name, 0) > 0 and name not in flags for name in ("pr", "abp_pr")
-    )
+    return any(reading.values.get(name, 0) > 0 and name not in flags for name in ("pr", "abp_pr"))

@@ -7,17 +7,19 @@ are idempotent, so what comes twice is stored once.
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import psycopg
 import structlog
+from psycopg import AsyncConnection
 
 from hub.broker import Connection, Envelope, stay_connected
 from hub.clock import now_ns
 from hub.database import connect_when_there
 from hub.health import Reporter
 from hub.settings import Settings
-from ingest.store import Retention, Store, utc
+from ingest.store import ROLL_LIMIT, Retention, Store, utc
 from schemas.alerts import AlertEvent
 from schemas.codec import decode_alert, decode_judged, decode_rejected
 from schemas.errors import DecodeError
@@ -67,8 +69,8 @@ class Recorder:
         }
         if self._delays:
             ordered = sorted(self._delays)
-            counters["received_to_stored_p50_ms"] = ordered[len(ordered) // 2]
-            counters["received_to_stored_p99_ms"] = ordered[int(len(ordered) * 0.99)]
+            counters["sent_to_stored_p50_ms"] = ordered[len(ordered) // 2]
+            counters["sent_to_stored_p99_ms"] = ordered[int(len(ordered) * 0.99)]
         return counters
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -88,9 +90,12 @@ class Recorder:
             database = await connect_when_there(self._settings.database_address)
             try:
                 async with database:
-                    await stay_connected(self._connect, lambda c: self._serve(c, Store(database)), stop)
+                    await stay_connected(self._connect, self._server(database), stop)
             except* psycopg.OperationalError as group:
                 log.warning("database_lost", reason=str(group.exceptions[0]).strip())
+
+    def _server(self, database: AsyncConnection) -> Callable[[Connection], Awaitable[None]]:
+        return lambda connection: self._serve(connection, Store(database))
 
     def _connect(self) -> Connection:
         return Connection(
@@ -152,7 +157,7 @@ class Recorder:
             connection.ack(batch.mids)
 
     async def _insert(self, store: Store, batch: Batch) -> None:
-        """Store a batch; halve it when the database refuses a value, so one row costs only itself."""
+        """Store a batch; halve it when a value is refused, so that one row costs only itself."""
         try:
             await self._commit(store, batch)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
@@ -179,7 +184,9 @@ class Recorder:
         self._stored += new
         self._repeats += len(batch.readings) - new
         self._alerts += alerts
-        self._delays.extend((now - r.received_ns) / MS for r in batch.readings[::16])
+        self._delays.extend(
+            (now - r.sent_ns) / MS for r in batch.readings[::16] if r.sent_ns is not None
+        )
 
     async def _roll(self, store: Store, lock: asyncio.Lock) -> None:
         """Compute rollups every 10 s and drop what is too old every hour."""
@@ -187,14 +194,15 @@ class Recorder:
         kept_at = 0.0
         loop = asyncio.get_running_loop()
         while True:
+            rolled = ROLL_LIMIT
+            while rolled >= ROLL_LIMIT:
+                async with lock:
+                    rolled = await store.roll(utc(now_ns()))
             async with lock:
-                await store.roll(utc(now_ns()))
                 if not kept_at or loop.time() - kept_at > KEEP_PERIOD_S:
                     kept_at = loop.time()
                     dropped = await store.keep(
-                        Retention(
-                            retention.raw_days, retention.minute_days, retention.hour_days
-                        ),
+                        Retention(retention.raw_days, retention.minute_days, retention.hour_days),
                         utc(now_ns()),
                     )
                     if dropped:
@@ -211,4 +219,3 @@ def _halves(batch: Batch) -> tuple[Batch, Batch]:
         setattr(first, name, items[:middle])
         setattr(second, name, items[middle:])
     return first, second
-

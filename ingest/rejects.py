@@ -21,8 +21,16 @@ class RejectState(Struct):
     total: int = 0
 
 
-def reject(state: RejectState, *, device: str, reason: str, detail: str, topic: str,
-           payload: bytes, now_ns: int) -> None:
+def reject(
+    state: RejectState,
+    *,
+    device: str,
+    reason: str,
+    detail: str,
+    topic: str,
+    payload: bytes,
+    now_ns: int,
+) -> None:
     """Count one refusal and keep the newest example of its kind."""
     state.total += 1
     key = (device, reason)

@@ -16,7 +16,8 @@ from schemas.wire import ClockOffset, JudgedReading, Rejected
 STREAMS_CACHED = 50_000
 DUE_CACHED = 200_000
 REJECTED_KEPT = 10_000
-ROLL_LIMIT = 5_000
+ROLL_LIMIT = 200
+"""Buckets a transaction: short, because readings wait meanwhile."""
 ROLL_GRACE = timedelta(seconds=10)
 BY_DAY = ("numerics", "numerics_rare")
 BY_MONTH = ("numerics_1m", "numerics_1h", "numerics_rare_1m", "numerics_rare_1h")
@@ -55,8 +56,15 @@ class Store:
         cursor = await self._connection.execute(
             query("insert_numerics"),
             [
-                beds, streams, cols.measured_at, cols.received_at, cols.seq, cols.offset_ms,
-                cols.late, cols.status, *transpose(cols.common, len(COMMON_NAMES)),
+                beds,
+                streams,
+                cols.measured_at,
+                cols.received_at,
+                cols.seq,
+                cols.offset_ms,
+                cols.late,
+                cols.status,
+                *transpose(cols.common, len(COMMON_NAMES)),
             ],
         )
         stored = cursor.rowcount
@@ -96,7 +104,8 @@ class Store:
         month = day.replace(day=1)
         next_month = (month + timedelta(days=32)).replace(day=1)
         for parents, start, end in (
-            (BY_DAY, day, day + timedelta(days=1)), (BY_MONTH, month, next_month)
+            (BY_DAY, day, day + timedelta(days=1)),
+            (BY_MONTH, month, next_month),
         ):
             for parent in parents:
                 await self._connection.execute(
@@ -147,15 +156,37 @@ class Store:
     async def insert_alert(self, event: AlertEvent) -> int:
         """Append an event to the ledger; return 1 if it was new."""
         stages = event.stages
-        times = (stages.measured_ns, stages.sent_ns, stages.received_ns, stages.judged_ns,
-                 stages.fired_ns, stages.published_ns)
+        times = (
+            stages.measured_ns,
+            stages.sent_ns,
+            stages.received_ns,
+            stages.judged_ns,
+            stages.fired_ns,
+            stages.published_ns,
+        )
         cursor = await self._connection.execute(
             query("insert_alert_event"),
             (
-                event.event, event.alert, event.kind, event.bed, event.rule, event.technical,
-                event.priority, event.vital, event.value, event.limit, event.unit, event.pack,
-                event.pack_version, to_datetime(event.onset_ns), to_datetime(event.at_ns),
-                event.delayed, event.acknowledged_by, event.device, event.zh, event.en,
+                event.event,
+                event.alert,
+                event.kind,
+                event.bed,
+                event.rule,
+                event.technical,
+                event.priority,
+                event.vital,
+                event.value,
+                event.limit,
+                event.unit,
+                event.pack,
+                event.pack_version,
+                to_datetime(event.onset_ns),
+                to_datetime(event.at_ns),
+                event.delayed,
+                event.acknowledged_by,
+                event.device,
+                event.zh,
+                event.en,
                 *(None if t is None else to_datetime(t) for t in times),
             ),
         )
@@ -174,8 +205,15 @@ class Store:
             await self._connection.execute(
                 query("upsert_rejected"),
                 (
-                    kind.epoch, kind.device, kind.reason, kind.count, to_datetime(kind.first_ns),
-                    to_datetime(kind.last_ns), kind.detail, kind.topic, kind.sample,
+                    kind.epoch,
+                    kind.device,
+                    kind.reason,
+                    kind.count,
+                    to_datetime(kind.first_ns),
+                    to_datetime(kind.last_ns),
+                    kind.detail,
+                    kind.topic,
+                    kind.sample,
                 ),
             )
 

@@ -1,12 +1,12 @@
 """What can go wrong, as a tree. The docstring is the default message.
 
-    HubError
-    ├── DecodeError      bad bytes from outside: counted, kept for inspection, never fatal
-    ├── TopicError       a topic outside the grammar (is a DecodeError)
-    ├── SettingsError    a settings, sites or pack file is wrong: start-up stops
-    ├── RecordingError   a recording cannot be read: names file, line and column
-    ├── BrokerError      the broker refused or was lost
-    └── StoreError       the database refused what it was given
+HubError
+├── DecodeError      bad bytes from outside: counted, kept for inspection, never fatal
+├── TopicError       a topic outside the grammar (is a DecodeError)
+├── SettingsError    a settings, sites or pack file is wrong: start-up stops
+├── RecordingError   a recording cannot be read: names file, line and column
+├── BrokerError      the broker refused or was lost
+└── StoreError       the database refused what it was given
 """
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Quality(StrEnum):
-    """Whether a value may be judged and averaged, and if not, why. ``ok`` is the only usable one."""
+    """Whether a value may be judged and averaged, and if not, why. Only ``ok`` is usable."""
 
     OK = "ok"
     MISSING = "missing"
@@ -70,42 +70,91 @@ class Vital:
     max_jump: float | None = None
 
 
-def _bp(prefix: str, zh: str, en: str, interval_s: float, mdc: tuple[int | None, ...],
-        loinc: tuple[str | None, ...], frozen_s: float | None) -> tuple[Vital, Vital, Vital]:
-    parts = (("sys", "收缩压", "systolic", 20.0, 320.0), ("dia", "舒张压", "diastolic", 5.0, 250.0),
-             ("mean", "平均压", "mean", 5.0, 280.0))
+def _bp(
+    prefix: str,
+    zh: str,
+    en: str,
+    interval_s: float,
+    mdc: tuple[int | None, ...],
+    loinc: tuple[str | None, ...],
+    frozen_s: float | None,
+) -> tuple[Vital, Vital, Vital]:
+    parts = (
+        ("sys", "收缩压", "systolic", 20.0, 320.0),
+        ("dia", "舒张压", "diastolic", 5.0, 250.0),
+        ("mean", "平均压", "mean", 5.0, 280.0),
+    )
     sys, dia, mean = (
-        Vital(f"{prefix}_{part}", "mm[Hg]", low, high, interval_s, f"{zh}{zh_part}",
-              f"{en} {en_part}", "mmHg", mdc[i], loinc[i], frozen_after_s=frozen_s)
+        Vital(
+            f"{prefix}_{part}",
+            "mm[Hg]",
+            low,
+            high,
+            interval_s,
+            f"{zh}{zh_part}",
+            f"{en} {en_part}",
+            "mmHg",
+            mdc[i],
+            loinc[i],
+            frozen_after_s=frozen_s,
+        )
         for i, (part, zh_part, en_part, low, high) in enumerate(parts)
     )
     return sys, dia, mean
 
 
 COMMON: tuple[Vital, ...] = (
-    Vital("hr", "/min", 0, 350, 1, "心率", "Heart rate", "次/分", 147842, "8867-4",
-          frozen_after_s=900),
+    Vital(
+        "hr", "/min", 0, 350, 1, "心率", "Heart rate", "次/分", 147842, "8867-4", frozen_after_s=900
+    ),
     Vital("pr", "/min", 1, 350, 1, "脉率", "Pulse rate", "次/分", 149530, "8889-8"),
     Vital("spo2", "%", 10, 100, 1, "血氧饱和度", "SpO₂", "%", 150456, "59408-5"),
     Vital("pi", "%", 0, 30, 1, "灌注指数", "Perfusion index", "%", 150488, "61006-3", decimals=1),
     Vital("rr", "/min", 0, 150, 1, "呼吸频率", "Respiratory rate", "次/分", 151562, "9279-1"),
     *_bp("abp", "有创", "ABP", 1, (150037, 150038, 150039), ("76215-3", "76213-8", "76214-6"), 180),
-    *_bp("nibp", "无创", "NIBP", 1800, (150021, 150022, 150023), ("8480-6", "8462-4", "8478-0"),
-         None),
-    Vital("temp", "Cel", 20, 46, 60, "体温", "Temperature", "℃", 150344, "8310-5", decimals=1,
-          max_jump=3.0),
+    *_bp(
+        "nibp", "无创", "NIBP", 1800, (150021, 150022, 150023), ("8480-6", "8462-4", "8478-0"), None
+    ),
+    Vital(
+        "temp",
+        "Cel",
+        20,
+        46,
+        60,
+        "体温",
+        "Temperature",
+        "℃",
+        150344,
+        "8310-5",
+        decimals=1,
+        max_jump=3.0,
+    ),
     Vital("etco2", "mm[Hg]", 0, 150, 1, "呼末二氧化碳", "etCO₂", "mmHg", 151708, "19891-1"),
     Vital("cvp", "mm[Hg]", -20, 60, 1, "中心静脉压", "CVP", "mmHg", 150087, "60985-9"),
-    Vital("awrr", "/min", 0, 150, 1, "呼吸频率(CO₂)", "Resp. rate (CO₂)", "次/分", 151594, "9279-1"),
+    Vital(
+        "awrr", "/min", 0, 150, 1, "呼吸频率(CO₂)", "Resp. rate (CO₂)", "次/分", 151594, "9279-1"
+    ),
 )
 """Vitals with a column of their own, in the order of their nibble in ``status``. Append only."""
 
 RARE: tuple[Vital, ...] = (
     *_bp("bp", "血压", "BP", 3600, (None, None, None), ("8480-6", "8462-4", "8478-0"), None),
     *_bp("pap", "肺动脉", "PAP", 1, (None, None, None), (None, None, None), None),
-    Vital("abp_pr", "/min", 1, 350, 1, "脉率(动脉压)", "Pulse rate (ABP)", "次/分", 149522, "8867-4"),
-    Vital("nibp_pr", "/min", 1, 350, 1800, "脉率(无创血压)", "Pulse rate (NIBP)", "次/分", 149546,
-          "8867-4"),
+    Vital(
+        "abp_pr", "/min", 1, 350, 1, "脉率(动脉压)", "Pulse rate (ABP)", "次/分", 149522, "8867-4"
+    ),
+    Vital(
+        "nibp_pr",
+        "/min",
+        1,
+        350,
+        1800,
+        "脉率(无创血压)",
+        "Pulse rate (NIBP)",
+        "次/分",
+        149546,
+        "8867-4",
+    ),
     Vital("fio2", "%", 15, 100, 60, "吸入氧浓度", "FiO₂", "%", 152196, "3150-6"),
     Vital("peep", "cm[H2O]", 0, 60, 60, "呼末正压", "PEEP", "cmH₂O", 151976, "76248-4"),
     Vital("vt", "mL", 0, 3000, 10, "潮气量", "Tidal volume", "mL", 151980, "76222-9"),

@@ -68,8 +68,9 @@ def outage(stream: Iterable[Packet], from_ns: int, to_ns: int) -> Iterator[Packe
             yield packet
 
 
-def clock(stream: Iterable[Packet], *, step_s: float = 0.0, at_ns: int = 0,
-          drift_ppm: float = 0.0) -> Iterator[Packet]:
+def clock(
+    stream: Iterable[Packet], *, step_s: float = 0.0, at_ns: int = 0, drift_ppm: float = 0.0
+) -> Iterator[Packet]:
     """Give the device a wrong clock: a step at a time, a drift, or both. Sending is unmoved."""
     first: int | None = None
     for packet in stream:

@@ -18,8 +18,14 @@ from simulators.scenarios import SCENARIOS, Scenario, at
 
 # vital: time constant of the drift (s), spread of the drift (one standard deviation)
 _DRIFT = {
-    "hr": (90.0, 4.0), "spo2": (60.0, 0.7), "rr": (45.0, 1.4), "sbp": (120.0, 5.0),
-    "dbp": (120.0, 3.5), "temp": (1800.0, 0.12), "etco2": (60.0, 1.5), "cvp": (120.0, 1.0),
+    "hr": (90.0, 4.0),
+    "spo2": (60.0, 0.7),
+    "rr": (45.0, 1.4),
+    "sbp": (120.0, 5.0),
+    "dbp": (120.0, 3.5),
+    "temp": (1800.0, 0.12),
+    "etco2": (60.0, 1.5),
+    "cvp": (120.0, 1.0),
 }
 NIBP_PERIOD_S = 300
 
@@ -36,18 +42,33 @@ class Patient:
     starts_s: float = 0.0
 
 
-def make_patient(bed: str, scenario: str, rng: np.random.Generator, *, starts_s: float = 0.0,
-                 arterial_line: bool | None = None) -> Patient:
+def make_patient(
+    bed: str,
+    scenario: str,
+    rng: np.random.Generator,
+    *,
+    starts_s: float = 0.0,
+    arterial_line: bool | None = None,
+) -> Patient:
     """Return a patient with a believable baseline for an adult ICU."""
     baseline = {
-        "hr": rng.normal(82, 9), "spo2": rng.uniform(95.5, 98.8), "rr": rng.normal(17, 2),
-        "sbp": rng.normal(122, 10), "dbp": rng.normal(70, 6), "temp": rng.normal(36.9, 0.3),
-        "etco2": rng.normal(37, 2), "cvp": rng.normal(8, 2),
+        "hr": rng.normal(82, 9),
+        "spo2": rng.uniform(95.5, 98.8),
+        "rr": rng.normal(17, 2),
+        "sbp": rng.normal(122, 10),
+        "dbp": rng.normal(70, 6),
+        "temp": rng.normal(36.9, 0.3),
+        "etco2": rng.normal(37, 2),
+        "cvp": rng.normal(8, 2),
     }
     line = bool(rng.random() < 0.6) if arterial_line is None else arterial_line
     return Patient(
-        bed, "sim-" + bed.replace("/", "."), {k: float(v) for k, v in baseline.items()}, line,
-        SCENARIOS[scenario], starts_s,
+        bed,
+        "sim-" + bed.replace("/", "."),
+        {k: float(v) for k, v in baseline.items()},
+        line,
+        SCENARIOS[scenario],
+        starts_s,
     )
 
 
@@ -71,8 +92,16 @@ def readings(
         values, flags = _vitals(patient, drift, t_s, noise)
         measured = start_ns + int(t_s * S)
         yield Reading(
-            bed=patient.bed, device=patient.device, boot=boot, seq=seq, measured_ns=measured,
-            sent_ns=measured, received_ns=0, values=values, flags=flags, interval_s=period_s,
+            bed=patient.bed,
+            device=patient.device,
+            boot=boot,
+            seq=seq,
+            measured_ns=measured,
+            sent_ns=measured,
+            received_ns=0,
+            values=values,
+            flags=flags,
+            interval_s=period_s,
         )
         seq += 1
 
@@ -101,11 +130,17 @@ def _vitals(
         "pi": round(max(0.05, 0.03 * (mean - 35) + 0.1 * noise[1]), 1),
     }
     if patient.arterial_line:
-        values |= {"abp_sys": float(round(sbp)), "abp_dia": float(round(dbp)),
-                   "abp_mean": float(round(mean))}
+        values |= {
+            "abp_sys": float(round(sbp)),
+            "abp_dia": float(round(dbp)),
+            "abp_mean": float(round(mean)),
+        }
     elif t_s % NIBP_PERIOD_S < 1:
-        values |= {"nibp_sys": float(round(sbp + 2 * noise[2])),
-                   "nibp_dia": float(round(dbp + 2 * noise[3])), "nibp_mean": float(round(mean))}
+        values |= {
+            "nibp_sys": float(round(sbp + 2 * noise[2])),
+            "nibp_dia": float(round(dbp + 2 * noise[3])),
+            "nibp_mean": float(round(mean)),
+        }
     if t_s % 10 < 1:
         values["temp"] = round(level("temp"), 1)
     flags: dict[str, Quality] = {}

@@ -33,8 +33,14 @@ class Tally:
 class Publisher:
     """One gateway's connection: sends a merged stream of packets in real time."""
 
-    def __init__(self, url: str, name: str, *, count_keys: bool = False,
-                 on_sent: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        count_keys: bool = False,
+        on_sent: Callable[[int], None] | None = None,
+    ) -> None:
         self._url, self._name = url, name
         self._count_keys = count_keys
         self._on_sent = on_sent
@@ -43,7 +49,10 @@ class Publisher:
         self.tally = Tally()
 
     async def run(
-        self, stream: Iterator[Packet], devices: dict[str, str], stop: asyncio.Event,
+        self,
+        stream: Iterator[Packet],
+        devices: dict[str, str],
+        stop: asyncio.Event,
         interval_s: float = 1.0,
     ) -> Tally:
         """Publish ``stream`` until it ends or ``stop`` is set; then say that monitoring ended.
@@ -58,8 +67,14 @@ class Publisher:
         )
         return self.tally
 
-    async def _serve(self, connection: Connection, stream: Iterator[Packet],
-                     devices: dict[str, str], stop: asyncio.Event, interval_s: float) -> None:
+    async def _serve(
+        self,
+        connection: Connection,
+        stream: Iterator[Packet],
+        devices: dict[str, str],
+        stop: asyncio.Event,
+        interval_s: float,
+    ) -> None:
         self._again.extend(self._outstanding.values())
         self._outstanding.clear()
         while self._again:
@@ -75,8 +90,9 @@ class Publisher:
             await asyncio.gather(*self._outstanding)
         await self._say(connection, devices, "ended", interval_s)
 
-    async def _say(self, connection: Connection, devices: dict[str, str], state: str,
-                   interval_s: float) -> None:
+    async def _say(
+        self, connection: Connection, devices: dict[str, str], state: str, interval_s: float
+    ) -> None:
         for bed, device in devices.items():
             message = StatusMessage(1, device, state, now_ns() // MS, interval_s)  # type: ignore[arg-type]
             await connection.publish(

@@ -1,4 +1,4 @@
-"""Recordings as readings: CSV in the columns of PhysioNet-style numerics. Pure: lines in, values out.
+"""Recordings as readings: CSV in the columns of PhysioNet-style numerics. Pure.
 
 Columns: ``t_seconds``, an optional name of the record (``record``, ``stay_id``, ``subject``), and
 vitals as ``{vital}_{unit}`` (``hr_bpm``, ``spo2_pct``, ``abp_sys_mmhg``, ``temp_c``). A column of
@@ -9,6 +9,7 @@ import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from statistics import median
 
@@ -34,7 +35,7 @@ class Recording:
     def interval_s(self) -> float:
         """The usual time between two rows, seconds; 1 when there is only one."""
         times = sorted(self.times)
-        steps = [b - a for a, b in zip(times, times[1:], strict=False) if b > a]
+        steps = [b - a for a, b in pairwise(times) if b > a]
         return max(0.1, median(steps)) if steps else 1.0
 
 
@@ -63,7 +64,9 @@ def read_csv(lines: Iterable[str], name: str) -> Recordings:
     reader = csv.reader(_without_bom(lines))
     header = [column.strip() for column in next(reader, [])]
     if "t_seconds" not in header:
-        raise RecordingError(f"{name} line 1: no column t_seconds (found: {', '.join(header)[:200]})")
+        raise RecordingError(
+            f"{name} line 1: no column t_seconds (found: {', '.join(header)[:200]})"
+        )
     if len(set(header)) != len(header):
         raise RecordingError(f"{name} line 1: a column stands twice")
     time_at = header.index("t_seconds")
@@ -132,7 +135,9 @@ def to_readings(
     Columns that are empty throughout the record are left out; an empty cell of the others is a
     missing value.
     """
-    used = [i for i in range(len(recordings.vitals)) if any(row[i] is not None for row in record.rows)]
+    used = [
+        i for i in range(len(recordings.vitals)) if any(row[i] is not None for row in record.rows)
+    ]
     interval = min(record.interval_s, 86_400.0)
     first = min(record.times)
     out = []
@@ -149,9 +154,18 @@ def to_readings(
             else:
                 values[vital] = value
         if values or flags:
-            out.append(Reading(
-                bed=bed, device=f"replay-{bed_name(record.name)}", boot=boot, seq=seq,
-                measured_ns=measured, sent_ns=measured, received_ns=0, values=values, flags=flags,
-                interval_s=interval,
-            ))
+            out.append(
+                Reading(
+                    bed=bed,
+                    device=f"replay-{bed_name(record.name)}",
+                    boot=boot,
+                    seq=seq,
+                    measured_ns=measured,
+                    sent_ns=measured,
+                    received_ns=0,
+                    values=values,
+                    flags=flags,
+                    interval_s=interval,
+                )
+            )
     return out

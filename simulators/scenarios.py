@@ -75,8 +75,11 @@ SCENARIOS: dict[str, Scenario] = {
             expects=frozenset({"hr_extreme_low", "hr_low", "rr_low", "map_extreme_low", "sbp_low"}),
         ),
         Scenario("loose-lead", sensor_off={"hr": (20, 80), "rr": (20, 80)}),
-        Scenario("motion", departs={"spo2": ((20, 0), (24, -22), (50, -18), (54, 0))},
-                 weak={"spo2": (20, 55), "pr": (20, 55)}),
+        Scenario(
+            "motion",
+            departs={"spo2": ((20, 0), (24, -22), (50, -18), (54, 0))},
+            weak={"spo2": (20, 55), "pr": (20, 55)},
+        ),
     )
 }
 

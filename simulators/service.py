@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from hub.clock import now_ns
+from schemas.errors import RecordingError
 from schemas.times import MS, S
 from simulators import faults, recordings
 from simulators.faults import Packet
@@ -37,11 +38,14 @@ async def simulate(  # noqa: PLR0913 - what a simulation is
             mine = [p for p in patients if p.bed.startswith(f"{hospital}/")]
             publisher = Publisher(url, hospital, count_keys=summary is not None)
             publishers.append(publisher)
-            packets = stream(mine, seed + number, boot=boot, start_ns=start, rates=rates,
-                             period_s=period_s)
+            packets = stream(
+                mine, seed + number, boot=boot, start_ns=start, rates=rates, period_s=period_s
+            )
             group.create_task(
                 publisher.run(
-                    _until(packets, start, seconds), {p.bed: p.device for p in mine}, stop,
+                    _until(packets, start, seconds),
+                    {p.bed: p.device for p in mine},
+                    stop,
                     period_s,
                 ),
                 name=f"simulate-{hospital}",
@@ -70,12 +74,12 @@ def choose_records(found: Recordings, names: list[str], limit: int | None) -> li
     """Return the records to replay: those named, or the first ``limit``."""
     missing = [name for name in names if name not in found.records]
     if missing:
-        raise recordings.RecordingError(f"no record {', '.join(missing)} in the file")
+        raise RecordingError(f"no record {', '.join(missing)} in the file")
     chosen = [found.records[n] for n in names] if names else list(found.records.values())
     return chosen[:limit]
 
 
-async def replay(  # noqa: PLR0913 - what a replay is
+async def replay(
     url: str,
     found: Recordings,
     chosen: list[Recording],
@@ -97,9 +101,12 @@ async def replay(  # noqa: PLR0913 - what a replay is
             devices[bed] = rows[0].device
             streams.append(faults.packets(rows))
     publisher = Publisher(url, f"replay-{boot}", count_keys=True, on_sent=on_sent)
-    await publisher.run(
-        _until(faults.merge(streams), start, seconds), devices, stop, interval
-    )
+    await publisher.run(_until(faults.merge(streams), start, seconds), devices, stop, interval)
     tally = publisher.tally
-    return {"boot": boot, "beds": len(devices), "messages": tally.published,
-            "acknowledged": tally.acknowledged, "published": len(tally.keys)}
+    return {
+        "boot": boot,
+        "beds": len(devices),
+        "messages": tally.published,
+        "acknowledged": tally.acknowledged,
+        "published": len(tally.keys),
+    }

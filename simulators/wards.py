@@ -46,7 +46,12 @@ def demo_patients(beds: list[str], seed: int) -> list[Patient]:
 
 
 def stream(
-    patients: list[Patient], seed: int, *, boot: str, start_ns: int, rates: FaultRates,
+    patients: list[Patient],
+    seed: int,
+    *,
+    boot: str,
+    start_ns: int,
+    rates: FaultRates,
     period_s: float = 1.0,
 ) -> Iterator[Packet]:
     """Return the packets of all patients in the order in which they leave. Phases are spread."""
@@ -57,23 +62,31 @@ def stream(
         packets = faults.packets(
             readings(patient, rng, boot=boot, start_ns=begin, period_s=period_s)
         )
-        streams.append(_with_faults(packets, np.random.default_rng([seed, number, 2]), rates,
-                                    start_ns, f"{boot}r"))
+        streams.append(
+            _with_faults(
+                packets, np.random.default_rng([seed, number, 2]), rates, start_ns, f"{boot}r"
+            )
+        )
     return faults.merge(streams)
 
 
-def _with_faults(packets: Iterator[Packet], rng: np.random.Generator, rates: FaultRates,
-                 start_ns: int, next_boot: str) -> Iterator[Packet]:
+def _with_faults(
+    packets: Iterator[Packet],
+    rng: np.random.Generator,
+    rates: FaultRates,
+    start_ns: int,
+    next_boot: str,
+) -> Iterator[Packet]:
     if rates.reboot_at_s:
         packets = faults.reboot(packets, start_ns + int(rates.reboot_at_s * S), next_boot)
     if rates.clock_step_s or rates.clock_drift_ppm:
-        packets = faults.clock(packets, step_s=rates.clock_step_s,
-                               drift_ppm=rates.clock_drift_ppm)
+        packets = faults.clock(packets, step_s=rates.clock_step_s, drift_ppm=rates.clock_drift_ppm)
     if rates.drop:
         packets = faults.drop(packets, rng, rates.drop)
     if rates.outage_to_s:
-        packets = faults.outage(packets, start_ns + int(rates.outage_from_s * S),
-                                start_ns + int(rates.outage_to_s * S))
+        packets = faults.outage(
+            packets, start_ns + int(rates.outage_from_s * S), start_ns + int(rates.outage_to_s * S)
+        )
     if rates.reorder:
         packets = faults.reorder(packets, rng, rates.reorder)
     if rates.duplicate:

@@ -32,7 +32,8 @@ def stored(hub, bed):
     with psycopg.connect(hub.settings.database_address) as connection:
         return connection.execute(
             "SELECT count(*), count(DISTINCT (stream_id, seq)) FROM numerics "
-            "JOIN bed ON bed.id = bed_id WHERE name = %s", (bed,)
+            "JOIN bed ON bed.id = bed_id WHERE name = %s",
+            (bed,),
         ).fetchone()
 
 
@@ -42,8 +43,12 @@ def alerts(hub, bed):
 
 def test_first_reading_of_a_stranger_is_stored_and_exported(hub, stranger):
     bed = "t1/icu/bed-1"
-    body = {"v": 1, "device": "my-monitor", "measured_at": time.time_ns() // 1_000_000,
-            "vitals": {"hr": 72, "spo2": 97, "lactate": 2.1, "rr": None}}
+    body = {
+        "v": 1,
+        "device": "my-monitor",
+        "measured_at": time.time_ns() // 1_000_000,
+        "vitals": {"hr": 72, "spo2": 97, "lactate": 2.1, "rr": None},
+    }
     stranger.drain({stranger.send(f"vigil/v1/{bed}/numerics", body)})
     [row] = hub.wait("the reading is stored", lambda: exported(hub, bed))
     assert (row["hr"], row["spo2"], row["rr"], row["other"]) == ("72", "97", "", "lactate=2.1")
@@ -57,15 +62,26 @@ def test_alert_fires_reaches_the_ledger_is_acknowledged_and_resolves(hub, strang
         time.sleep(0.1)
     [alert] = hub.wait("the alert is stored", lambda: alerts(hub, bed))
     assert (alert["rule"], alert["priority"], alert["kind"]) == (
-        "spo2_extreme_low/spo2", "high", "fired")
+        "spo2_extreme_low/spo2",
+        "high",
+        "fired",
+    )
     assert "血氧饱和度极低" in alert["zh"]
     assert "74" in alert["en"]
     assert len(alert["pack_version"]) == 12
-    stages = [alert[f"{s}_at"] for s in
-              ("measured", "sent", "received", "judged", "fired", "published", "stored")]
+    stages = [
+        alert[f"{s}_at"]
+        for s in ("measured", "sent", "received", "judged", "fired", "published", "stored")
+    ]
     assert stages[2:] == sorted(stages[2:])
-    command = {"v": 1, "id": "c1", "kind": "acknowledge", "alert": alert["alert"], "by": "护士",
-               "at_ns": time.time_ns()}
+    command = {
+        "v": 1,
+        "id": "c1",
+        "kind": "acknowledge",
+        "alert": alert["alert"],
+        "by": "护士",
+        "at_ns": time.time_ns(),
+    }
     stranger.send(f"vigil/v1/{bed}/commands", command)
     hub.wait("it is acknowledged", lambda: alerts(hub, bed)[0]["acknowledged_by"] == "护士")
     start = time.time_ns() // 1_000_000
@@ -85,7 +101,9 @@ def test_open_alerts_are_retained_for_a_fresh_subscriber_and_ended_ones_are_not(
     def retained():
         found = []
         listener = Publisher(hub.settings.broker.port, f"listener-{time.time_ns()}")
-        listener.client.on_message = lambda _c, _d, m: m.payload and found.append(json.loads(m.payload))
+        listener.client.on_message = lambda _c, _d, m: (
+            m.payload and found.append(json.loads(m.payload))
+        )
         listener.client.subscribe(f"vigil/v1/{bed}/alerts/+", qos=1)
         time.sleep(0.5)
         listener.close()
@@ -109,8 +127,13 @@ def test_bad_input_is_counted_by_device_and_costs_other_beds_nothing(hub, strang
 
     def kinds():
         found = {(r["device"], r["reason"]) for r in hub.json("rejected")}
-        wanted = {("t4/icu/bed-1", "not_json"), ("bad-1", "time"), ("bad-1", "not_finite"),
-                  ("t4/icu/bed-1", "too_large"), ("t4//bed-1", "topic")}
+        wanted = {
+            ("t4/icu/bed-1", "not_json"),
+            ("bad-1", "time"),
+            ("bad-1", "not_finite"),
+            ("t4/icu/bed-1", "too_large"),
+            ("t4//bed-1", "topic"),
+        }
         return wanted <= found
 
     hub.wait("every refusal is listed", kinds)
@@ -140,7 +163,9 @@ def test_rollups_hold_what_the_raw_readings_say(hub, stranger):
         with psycopg.connect(hub.settings.database_address) as connection:
             return connection.execute(
                 "SELECT hr_min, hr_max, hr_mean, hr_n FROM numerics_1m JOIN bed ON id = bed_id "
-                "WHERE name = %s", (bed,)).fetchone()
+                "WHERE name = %s",
+                (bed,),
+            ).fetchone()
 
     assert hub.wait("the minute is rolled up", rolled) == (60, 80, 70, 3)
 
@@ -154,8 +179,11 @@ def test_doctor_says_all_is_well(hub):
 
 def test_ledger_cannot_be_changed(hub):
     with psycopg.connect(hub.settings.database_address) as connection:
-        for change in ("DELETE FROM alert_event", "UPDATE alert_event SET zh = ''",
-                       "TRUNCATE alert_event"):
+        for change in (
+            "DELETE FROM alert_event",
+            "UPDATE alert_event SET zh = ''",
+            "TRUNCATE alert_event",
+        ):
             with pytest.raises(psycopg.errors.RaiseException, match="append-only"):
                 connection.execute(change)
             connection.rollback()

@@ -13,8 +13,11 @@ from tests.support.readings import T0, feed, pipeline, reading
 
 finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
 vitals = st.dictionaries(st.sampled_from([*VITALS, "lactate"]), finite, min_size=1, max_size=8)
-steps = st.lists(st.tuples(st.integers(0, 3), st.integers(20, 200), st.integers(70, 100)),
-                 min_size=1, max_size=80)
+steps = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(20, 200), st.integers(70, 100)),
+    min_size=1,
+    max_size=80,
+)
 
 
 def story(moves):
@@ -28,8 +31,11 @@ def story(moves):
 
 def ledger(items):
     line = pipeline()
-    return [(e.event, e.kind, e.rule, e.onset_ns, e.at_ns) for item in items
-            for e in feed(line, item).events]
+    return [
+        (e.event, e.kind, e.rule, e.onset_ns, e.at_ns)
+        for item in items
+        for e in feed(line, item).events
+    ]
 
 
 @given(vitals, st.integers(0, 2**40))

@@ -5,11 +5,6 @@ import shutil
 import subprocess
 import sys
 
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
-
 
 def find() -> str | None:
     """Return Chromium's path; None when there is none."""
@@ -25,7 +20,8 @@ def main() -> None:
         subprocess.run(["apt-get", "update", "-qq"], check=False)
         subprocess.run(
             ["apt-get", "install", "-y", "-qq", "chromium", "fonts-noto-cjk"],
-            check=False, stdout=subprocess.DEVNULL,
+            check=False,
+            stdout=subprocess.DEVNULL,
         )
     if not find():
         sys.stdout.write("no chromium: browser tests will be skipped; install Debian's chromium\n")

@@ -1,4 +1,4 @@
-"""A real hub for integration tests: embedded servers and services on free ports, stopped at the end."""
+"""A real hub for tests: embedded servers and services on free ports, stopped at the end."""
 
 import json
 import os
@@ -30,9 +30,15 @@ class Hub:
     process: subprocess.Popen[str] | None = None
 
     def __post_init__(self) -> None:
-        ports = {name: str(free_port()) for name in (
-            "VIGIL_BROKER__PORT", "VIGIL_BROKER__MONITOR_PORT", "VIGIL_DATABASE__PORT",
-            "VIGIL_DASHBOARD__PORT")}
+        ports = {
+            name: str(free_port())
+            for name in (
+                "VIGIL_BROKER__PORT",
+                "VIGIL_BROKER__MONITOR_PORT",
+                "VIGIL_DATABASE__PORT",
+                "VIGIL_DASHBOARD__PORT",
+            )
+        }
         clean = {k: v for k, v in os.environ.items() if not k.startswith("VIGIL_")}
         self.environment = {**clean, **ports, "VIGIL_DATA": str(self.data), **self.extra}
 
@@ -53,8 +59,11 @@ class Hub:
     def start(self, *arguments: str) -> None:
         """Start and wait until everything serves."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hub", "up", *arguments], env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "hub", "up", *arguments],
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         assert self.process.stdout is not None
         said = []
@@ -77,8 +86,12 @@ class Hub:
     def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run one `vigil` command against this hub."""
         return subprocess.run(
-            [sys.executable, "-m", "hub", *arguments], env=self.environment, text=True,
-            capture_output=True, timeout=timeout, check=False,
+            [sys.executable, "-m", "hub", *arguments],
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
         )
 
     def json(self, *arguments: str) -> Any:
@@ -89,14 +102,18 @@ class Hub:
 
     def pids(self, name: str) -> list[int]:
         """Return the process ids of one of this hub's processes."""
-        import psutil  # noqa: PLC0415
+        import psutil
 
         assert self.process is not None
         marks = {"broker": "nats-server", "database": "postgres"}
         return [
-            child.pid for child in psutil.Process(self.process.pid).children()
-            if (marks[name] in " ".join(child.cmdline()) if name in marks
-                else child.cmdline()[-1:] == [name])
+            child.pid
+            for child in psutil.Process(self.process.pid).children()
+            if (
+                marks[name] in " ".join(child.cmdline())
+                if name in marks
+                else child.cmdline()[-1:] == [name]
+            )
         ]
 
     def wait(self, what: str, ready: Any, timeout: float = 30) -> Any:

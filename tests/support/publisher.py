@@ -19,17 +19,35 @@ class Publisher:
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
 
-    def send(self, topic: str, payload: bytes | str | dict[str, Any], *, retain: bool = False) -> int:
+    def send(
+        self, topic: str, payload: bytes | str | dict[str, Any], *, retain: bool = False
+    ) -> int:
         """Publish at QoS 1; return the message id."""
         body = json.dumps(payload) if isinstance(payload, dict) else payload
         return int(self.client.publish(topic, body, qos=1, retain=retain).mid)
 
-    def numerics(self, bed: str, seq: int, vitals: dict[str, Any], *, measured_ms: int | None = None,
-                 device: str = "mon-1", **more: Any) -> int:
+    def numerics(
+        self,
+        bed: str,
+        seq: int,
+        vitals: dict[str, Any],
+        *,
+        measured_ms: int | None = None,
+        device: str = "mon-1",
+        **more: Any,
+    ) -> int:
         """Publish one reading of a bed."""
         now_ms = time.time_ns() // 1_000_000
-        message = {"v": 1, "device": device, "boot": "b1", "seq": seq,
-                   "measured_at": measured_ms or now_ms, "sent_at": now_ms, "vitals": vitals, **more}
+        message = {
+            "v": 1,
+            "device": device,
+            "boot": "b1",
+            "seq": seq,
+            "measured_at": measured_ms or now_ms,
+            "sent_at": now_ms,
+            "vitals": vitals,
+            **more,
+        }
         return self.send(f"vigil/v1/{bed}/numerics", message)
 
     def drain(self, mids: set[int], timeout: float = 20) -> None:

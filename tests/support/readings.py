@@ -17,17 +17,37 @@ def pack() -> Pack:
     return parse_pack(PACK_FILE.read_bytes(), PACK_FILE)
 
 
-def reading(t_s: float = 0, *, bed: str = "h/icu/b1", device: str = "m1", seq: int | None = None,
-            boot: str = "b1", delay_s: float = 0.0, late: bool = False, behind: bool = False,
-            flags: dict[str, Any] | None = None, interval_s: float = 1.0, numbered: bool = True,
-            **values: float) -> Reading:
+def reading(
+    t_s: float = 0,
+    *,
+    bed: str = "h/icu/b1",
+    device: str = "m1",
+    seq: int | None = None,
+    boot: str = "b1",
+    delay_s: float = 0.0,
+    late: bool = False,
+    behind: bool = False,
+    flags: dict[str, Any] | None = None,
+    interval_s: float = 1.0,
+    numbered: bool = True,
+    **values: float,
+) -> Reading:
     """A reading measured ``t_s`` seconds after T0 and received ``delay_s`` later."""
     measured = T0 + int(t_s * S)
     return Reading(
-        bed=bed, device=device, boot=boot, seq=int(t_s) if seq is None else seq,
-        measured_ns=measured, sent_ns=measured, received_ns=measured + int(delay_s * S),
-        values=values, flags=flags or {}, interval_s=interval_s, numbered=numbered,
-        late=late, behind=behind,
+        bed=bed,
+        device=device,
+        boot=boot,
+        seq=int(t_s) if seq is None else seq,
+        measured_ns=measured,
+        sent_ns=measured,
+        received_ns=measured + int(delay_s * S),
+        values=values,
+        flags=flags or {},
+        interval_s=interval_s,
+        numbered=numbered,
+        late=late,
+        behind=behind,
     )
 
 

@@ -10,8 +10,9 @@ BREAK = 60 * S
 
 
 def rule(hold_s=0.0, recovery_hold_s=0.0, samples=1):
-    return LimitRule("x/hr", "hr", True, 130, 125, hold_s, recovery_hold_s, samples,
-                     Priority.HIGH, "", "")
+    return LimitRule(
+        "x/hr", "hr", True, 130, 125, hold_s, recovery_hold_s, samples, Priority.HIGH, "", ""
+    )
 
 
 def run(the_rule, *steps):

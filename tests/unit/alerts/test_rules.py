@@ -10,8 +10,14 @@ HEAD = 'name="x"\n[silence]\nafter_s=30\npriority="low"\nzh="x"\nen="x"\n'
 
 
 def limit(**changes):
-    keys = {"id": '"a"', "vitals": '["hr"]', "above": "130", "priority": '"high"', "zh": '"x"',
-            "en": '"x"'} | changes
+    keys = {
+        "id": '"a"',
+        "vitals": '["hr"]',
+        "above": "130",
+        "priority": '"high"',
+        "zh": '"x"',
+        "en": '"x"',
+    } | changes
     return HEAD + "[[limit]]\n" + "\n".join(f"{k}={v}" for k, v in keys.items() if v)
 
 
@@ -39,7 +45,8 @@ def test_wrong_pack_is_refused_naming_the_key(text, names):
 
 def test_baseline_covers_the_vitals_it_must():
     assert {"hr", "spo2", "rr", "abp_mean", "abp_sys", "nibp_mean", "nibp_sys", "temp"} <= set(
-        pack().by_vital)
+        pack().by_vital
+    )
 
 
 def test_version_is_the_hash_of_the_file():
@@ -49,7 +56,12 @@ def test_version_is_the_hash_of_the_file():
 
 @pytest.mark.parametrize(
     ("value", "condition"),
-    [(131, Condition.BREACH), (130, Condition.BAND), (126, Condition.BAND), (125, Condition.NORMAL)],
+    [
+        (131, Condition.BREACH),
+        (130, Condition.BAND),
+        (126, Condition.BAND),
+        (125, Condition.NORMAL),
+    ],
 )
 def test_band_between_recovery_and_trigger(value, condition):
     assert evaluate(pack().limits["hr_high/hr"], value) is condition

@@ -50,8 +50,10 @@ def test_silent_bed_is_technical():
 
 def test_trend_draws_a_gap_as_a_gap():
     names = ("hr", "spo2", "rr", "abp_sys", "abp_mean", "nibp_sys", "nibp_mean", "temp")
-    rows = [{"at": to_datetime(T0 + t * S), **dict.fromkeys(names), "hr": 70.0}
-            for t in [*range(10), *range(100, 110)]]
+    rows = [
+        {"at": to_datetime(T0 + t * S), **dict.fromkeys(names), "hr": 70.0}
+        for t in [*range(10), *range(100, 110)]
+    ]
     figure = trend_figure(rows, rows[0]["at"], rows[-1]["at"], "zh")
     [trace] = figure["data"]
     assert trace["y"].count(None) == 1

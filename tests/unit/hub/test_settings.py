@@ -12,8 +12,18 @@ def test_wrong_file_is_refused_with_key_value_and_reason(tmp_path):
     with pytest.raises(SettingsError) as caught:
         load_settings(file)
     text = str(caught.value)
-    assert all(part in text for part in ("vigil.toml", "intake.late_s", "1", "broker.port", "many",
-                                         "colour", "vigil settings"))
+    assert all(
+        part in text
+        for part in (
+            "vigil.toml",
+            "intake.late_s",
+            "1",
+            "broker.port",
+            "many",
+            "colour",
+            "vigil settings",
+        )
+    )
 
 
 def test_environment_wins_over_the_file(tmp_path, monkeypatch):
@@ -43,8 +53,15 @@ def test_every_setting_is_explained_and_secrets_are_masked(monkeypatch):
     assert "secret" not in str(listed)
 
 
-@pytest.mark.parametrize("text", ["x", "[[hospital]]\nid=1", '[[hospital]]\nid="h"\nzh="h"\nen="h"\n'
-                                  '[[hospital.unit]]\nid="U!"\nzh="u"\nen="u"\nbeds=["b1"]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "[[hospital]]\nid=1",
+        '[[hospital]]\nid="h"\nzh="h"\nen="h"\n[[hospital.unit]]\nid="U!"\nzh="u"\nen="u"\nbeds=[]',
+        '[[hospital]]\nid="H!"\nzh="h"\nen="h"\n[[hospital.unit]]\nid="u"\nzh="u"\nen="u"\nbeds=["1"]',
+    ],
+)
 def test_wrong_sites_are_refused_naming_the_file(tmp_path, text):
     file = tmp_path / "sites.toml"
     file.write_text(text)

@@ -135,8 +135,15 @@ def test_unregistered_bed_is_refused_in_registered_mode():
 def test_rejects_are_bounded():
     line = pipeline()
     for number in range(MAX_KINDS + 100):
-        reject(line.state.rejects, device=f"d{number}", reason="x", detail="", topic="",
-               payload=b"\x00\xff", now_ns=0)
+        reject(
+            line.state.rejects,
+            device=f"d{number}",
+            reason="x",
+            detail="",
+            topic="",
+            payload=b"\x00\xff",
+            now_ns=0,
+        )
     found = drain(line.state.rejects)
     assert len(found) == MAX_KINDS + 1
     assert next(k for k in found if k.device == OTHERS).count == 100
@@ -144,8 +151,15 @@ def test_rejects_are_bounded():
 
 def test_garbage_on_any_topic_never_raises_and_is_counted():
     line = pipeline()
-    for topic in ("vigil/v1///x/numerics", "vigil/v1/h/icu/b1/numerics", "", "vigil/v1/h/icu/b1/x",
-                  "vigil/v1/h/icu/b1/status", "vigil/v1/h/icu/b1/commands", "\ud800"):
+    for topic in (
+        "vigil/v1///x/numerics",
+        "vigil/v1/h/icu/b1/numerics",
+        "",
+        "vigil/v1/h/icu/b1/x",
+        "vigil/v1/h/icu/b1/status",
+        "vigil/v1/h/icu/b1/commands",
+        "\ud800",
+    ):
         line.message(topic, b"\x00garbage", T0)
     assert line.state.rejects.total == 7
 
@@ -232,8 +246,9 @@ def test_device_that_says_it_ended_is_not_silent():
 
 
 def command(alert, by="nurse"):
-    return json.dumps({"v": 1, "id": "c1", "kind": "acknowledge", "alert": alert, "by": by,
-                       "at_ns": T0}).encode()
+    return json.dumps(
+        {"v": 1, "id": "c1", "kind": "acknowledge", "alert": alert, "by": by, "at_ns": T0}
+    ).encode()
 
 
 def test_acknowledge_is_an_event_and_a_second_one_is_refused():
@@ -260,8 +275,10 @@ def test_state_survives_the_disk_and_goes_on_the_same():
     two.state = msgspec.msgpack.decode(saved, type=PipelineState)
     two.engine.state = two.state.engine
     assert two.state == one.state
-    rest = [[e for t in range(8, 20) for e in feed(line, reading(t, hr=150)).events]
-            for line in (one, two)]
+    rest = [
+        [e for t in range(8, 20) for e in feed(line, reading(t, hr=150)).events]
+        for line in (one, two)
+    ]
     assert rest[0] == rest[1]
     assert [e.kind for e in rest[0]] == [EventKind.FIRED]
 

@@ -69,10 +69,12 @@ def test_null_is_missing_and_a_sensor_off_says_so():
 
 
 def test_rfc3339_and_milliseconds_are_the_same_time():
-    text = decode_numerics("h/icu/b1", message(measured_at="2026-11-23T15:00:00.250+08:00"),
-                           1_795_417_200_000 * MS)
-    number = decode_numerics("h/icu/b1", message(measured_at=1_795_417_200_250),
-                             1_795_417_200_000 * MS)
+    text = decode_numerics(
+        "h/icu/b1", message(measured_at="2026-11-23T15:00:00.250+08:00"), 1_795_417_200_000 * MS
+    )
+    number = decode_numerics(
+        "h/icu/b1", message(measured_at=1_795_417_200_250), 1_795_417_200_000 * MS
+    )
     assert text.measured_ns == number.measured_ns
 
 

@@ -8,7 +8,10 @@ from schemas.topics import Kind, format_topic, parse_topic
 def test_parse_is_the_inverse_of_format(kind):
     topic = parse_topic(format_topic("quzhou-kaihua/icu/bed-01", kind))
     assert (topic.bed, topic.kind, topic.hospital) == (
-        "quzhou-kaihua/icu/bed-01", kind, "quzhou-kaihua")
+        "quzhou-kaihua/icu/bed-01",
+        kind,
+        "quzhou-kaihua",
+    )
 
 
 @pytest.mark.parametrize(

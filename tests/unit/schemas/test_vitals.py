@@ -33,5 +33,7 @@ def test_queries_list_the_common_vitals_in_their_order(query):
 def test_migration_filters_each_vital_by_its_own_nibble():
     text = SQL.joinpath("migrations", "0001_create_vitals.sql").read_text("utf-8")
     for slot, name in enumerate(COMMON_NAMES):
-        shifts = re.findall(rf"min\({name}\) FILTER \(WHERE \(status IS NULL OR \(status >> (\d+)\)", text)
+        shifts = re.findall(
+            rf"min\({name}\) FILTER \(WHERE \(status IS NULL OR \(status >> (\d+)\)", text
+        )
         assert shifts == [str(4 * slot)]

@@ -10,14 +10,15 @@ from simulators import faults
 from simulators.patients import make_patient, readings
 from simulators.recordings import read_csv, to_readings
 from simulators.scenarios import SCENARIOS
-from tests.support.readings import T0, feed, pipeline
+from tests.support.readings import T0, pipeline
 
 
 def play(scenario, seconds, seed=3, **patient):
     """Run a scenario through the real pipeline; return the events."""
     line = pipeline()
-    who = make_patient("h/icu/b1", scenario, np.random.default_rng(seed), arterial_line=True,
-                       **patient)
+    who = make_patient(
+        "h/icu/b1", scenario, np.random.default_rng(seed), arterial_line=True, **patient
+    )
     stream = readings(who, np.random.default_rng(seed), boot="b1", start_ns=T0)
     events = []
     for item in islice(stream, seconds):
@@ -28,8 +29,9 @@ def play(scenario, seconds, seed=3, **patient):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-@pytest.mark.parametrize(("name", "seconds"), [
-    ("hypoxia", 200), ("haemorrhage", 240), ("arrest", 180), ("sepsis", 2400)])
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("hypoxia", 200), ("haemorrhage", 240), ("arrest", 180), ("sepsis", 2400)]
+)
 def test_scenario_fires_what_it_promises(name, seconds, seed):
     fired = {e.rule.split("/")[0] for e in play(name, seconds, seed) if e.kind == "fired"}
     assert SCENARIOS[name].expects <= fired
@@ -99,9 +101,15 @@ def test_recording_with_bom_crlf_and_an_unknown_column_is_read():
     assert rows[0].interval_s == 60
 
 
-@pytest.mark.parametrize("name", [
-    "cinc2015_1hz_derived.csv.gz", "eicu_demo_hourly.csv.gz", "mimic3_pap_1min.csv.gz",
-    "mimic2_s00001_1min.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cinc2015_1hz_derived.csv.gz",
+        "eicu_demo_hourly.csv.gz",
+        "mimic3_pap_1min.csv.gz",
+        "mimic2_s00001_1min.csv",
+    ],
+)
 def test_real_recordings_go_through_the_pipeline(recordings, name):
     from hub.replay import load
 
