@@ -167,12 +167,15 @@ class Feed:
         period_s = self._settings.dashboard.frame_ms / 1000
         loop = asyncio.get_running_loop()
         beat = loop.time()
+        said = self.status()
         while True:
             await asyncio.sleep(period_s)
+            status = self.status()
             changed, self._changed = self._changed, set()
             events, self._events = self._events, {}
             self._round += 1
-            alive = loop.time() - beat >= HEARTBEAT_S
+            alive = loop.time() - beat >= HEARTBEAT_S or status != said
+            said = status
             if alive:
                 beat = loop.time()
             if not (changed or events or alive):

@@ -18,7 +18,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import structlog
-from paho.mqtt.client import Client, MQTTMessage, SocketLike
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -234,8 +234,7 @@ class Connection:
     def _on_disconnect(self, _c: Client, _d: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
         self._fail(str(code))
 
-    def _on_socket_open(self, _c: Client, _d: Any, sock: SocketLike) -> None:
-        assert isinstance(sock, socket.socket)
+    def _on_socket_open(self, _c: Client, _d: Any, sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -249,14 +248,14 @@ class Connection:
             if self._lost is not None or not self._poll.poll(0):
                 return
 
-    def _on_socket_close(self, _c: Client, _d: Any, sock: SocketLike) -> None:
+    def _on_socket_close(self, _c: Client, _d: Any, sock: Any) -> None:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
 
-    def _on_register_write(self, _c: Client, _d: Any, sock: SocketLike) -> None:
+    def _on_register_write(self, _c: Client, _d: Any, sock: Any) -> None:
         self._loop.add_writer(sock, self._client.loop_write)
 
-    def _on_unregister_write(self, _c: Client, _d: Any, sock: SocketLike) -> None:
+    def _on_unregister_write(self, _c: Client, _d: Any, sock: Any) -> None:
         self._loop.remove_writer(sock)
 
 

@@ -9,7 +9,7 @@ import random
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import psycopg
 import structlog
@@ -28,7 +28,7 @@ OPTIONS = "-c statement_timeout=30000 -c timezone=UTC -c application_name=vigil"
 def query(name: str) -> LiteralString:
     """Return the named query from ``schemas/sql/queries``."""
     path = files("schemas").joinpath("sql", "queries", f"{name}.sql")
-    return cast("LiteralString", path.read_text("utf-8"))  # a file of ours, never input
+    return path.read_text("utf-8")  # a file of ours, never input
 
 
 async def connect(url: str) -> AsyncConnection:

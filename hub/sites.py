@@ -57,6 +57,11 @@ class Sites(Struct, forbid_unknown_fields=True):
         }
 
 
+def _places(sites: Sites) -> list[str]:
+    """Return a stand-in bed for each unit, so that units without beds are checked too."""
+    return [f"{h.id}/{u.id}/x" for h in sites.hospital for u in h.unit]
+
+
 def bed_number(bed: str) -> str:
     """Return a bed's number as people say it.
 
@@ -72,7 +77,7 @@ def load_sites(path: Path | None) -> Sites:
         return Sites()
     try:
         sites = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Sites)
-        for bed in sites.labels():
+        for bed in [*sites.labels(), *_places(sites)]:
             check_bed(bed)
     except (
         OSError,

@@ -3,7 +3,7 @@
    own; a value that is old never looks live. */
 "use strict";
 (() => {
-  const RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, PAINTS_KEPT = 4000;
+  const RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
   const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
   const ORDER = {high: 0, medium: 1, low: 2};
@@ -21,8 +21,17 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
-  const set = (node, text) => { if (node.textContent !== text) node.textContent = text; };
-  const mark = (node, name, value) => { if (node.dataset[name] !== value) node.dataset[name] = value; };
+  // The page is compared with what we last wrote, kept beside it: reading the DOM back costs more.
+  const set = (node, text) => { 
+    if (node.vigilText === text) return;
+    node.vigilText = text;
+    if (node.firstChild && text) node.firstChild.data = text; else node.textContent = text;
+  };
+  const mark = (node, name, value) => {
+    const known = node.vigilMarks || (node.vigilMarks = {});
+    if (known[name] !== value) { known[name] = value; node.dataset[name] = value; }
+  };
+  const dress = (node, name) => { if (node.vigilClass !== name) { node.vigilClass = name; node.className = name; } };
   const ago = (ms) => {
     const s = Math.max(0, Math.round(ms / 1000));
     if (s < 120) return say("ago_s", {n: s});
@@ -61,14 +70,14 @@
   function drawCell(cell, v, dead) {
     const shown = vital(cell.name, v);
     set(cell.key, say(`vital_${shown ? shown.kind : cell.name}`));
-    if (!shown) { set(cell.number, "--"); mark(cell.number, "old", "true"); cell.number.classList.remove("words"); set(cell.why, ""); return; }
+    if (!shown) { set(cell.number, "--"); mark(cell.number, "old", "true"); dress(cell.number, "n"); set(cell.why, ""); return; }
     const age = now() - shown.measured;
     const old = dead || age > Math.max(15000, 3000 * shown.interval);
     const unusable = shown.quality !== "ok";
     mark(cell.number, "vital", shown.kind);
     mark(cell.number, "measured", String(shown.measured));
     mark(cell.number, "old", String(old || unusable));
-    cell.number.classList.toggle("words", unusable && !old);
+    dress(cell.number, unusable && !old ? "n words" : "n");
     set(cell.number, old && age > Math.max(DASHES_AFTER_MS, 3000 * shown.interval) ? "--" : unusable ? (old ? "--" : say(shown.quality)) : shown.text);
     const timed = shown.interval >= 60;  // what is measured now and then always says when
     set(cell.why, timed ? clock(shown.measured).slice(0, 5) : old && !dead ? ago(age) : "");
@@ -117,11 +126,12 @@
   }
   function drawTile(tile) {
     const bed = state.beds.get(tile.id), stale = isStale(bed);
+    tile.drawn = true;
     const alarm = bed ? bed.al : "none";
     mark(tile.node, "stale", String(stale));
     mark(tile.node, "alarm", alarm);
     mark(tile.node, "ack", String(!!(bed && bed.ack)));
-    if (tile.badge.className !== `badge ${alarm}`) tile.badge.className = `badge ${alarm}`;
+    dress(tile.badge, `badge ${alarm}`);
     set(tile.badge, alarm === "none" ? "" : `${{high: "***", medium: "**", low: "*", technical: "⚙"}[alarm]} ${say(alarm)}${bed.ack ? " ✓" : ""}`);
     set(tile.age, !bed || !bed.r ? say("never") : stale ? `${say("stale")} ${ago(now() - bed.r)}` : "");
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
@@ -129,7 +139,8 @@
   function drawAll() {
     const counts = new Map();
     for (const tile of state.tiles.values()) {
-      drawTile(tile);
+      const bed = state.beds.get(tile.id);
+      if (!bed || !tile.drawn || now() - bed.r > FRESH_MS) drawTile(tile);  // frames draw the fresh ones
       const c = counts.get(tile.note) || {beds: 0, stale: 0};
       c.beds += 1;
       if (tile.node.dataset.stale === "true") c.stale += 1;

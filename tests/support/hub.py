@@ -1,5 +1,6 @@
 """A real hub for tests: embedded servers and services on free ports, stopped at the end."""
 
+import asyncio
 import json
 import os
 import signal
@@ -7,10 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
+from hub import accounts
 from hub.settings import Settings, load_settings
 
 
@@ -99,6 +104,16 @@ class Hub:
         done = self.run(*arguments, "--json")
         assert done.stdout or done.stderr.startswith("vigil:"), done.stderr
         return json.loads(done.stdout) if done.stdout else None
+
+    def account(self, name: str, password: str = "long enough") -> None:
+        """Create an account. In a thread of its own: Playwright keeps a loop in this one."""
+
+        async def create() -> None:
+            async with await psycopg.AsyncConnection.connect(self.settings.database_address) as c:
+                await accounts.set_account(c, name, password, "remote-intensivist")
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, create()).result()
 
     def pids(self, name: str) -> list[int]:
         """Return the process ids of one of this hub's processes."""

@@ -1,0 +1,125 @@
+"""The console as people use it: real browser, real hub."""
+
+import os
+import signal
+import time
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.publisher import Publisher
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def monitor(hub):
+    publisher = Publisher(hub.settings.broker.port, "monitor")
+    yield publisher
+    publisher.close()
+
+
+def tile(page, bed):
+    return page.locator(f'.tile[data-bed="{bed}"]')
+
+
+def number(page, bed, vital):
+    return tile(page, bed).locator(f'[data-vital="{vital}"]')
+
+
+def test_a_reading_appears_with_its_time_and_goes_grey_by_itself(sign_in, monitor):
+    page = sign_in()
+    before = time.time_ns() // 1_000_000
+    monitor.numerics(
+        "w/icu/bed-01",
+        1,
+        {"hr": 77, "spo2": 96, "abp_sys": 118, "abp_dia": 64, "abp_mean": 82, "temp": 36.9},
+    )
+    expect(number(page, "w/icu/bed-01", "hr")).to_have_text("77")
+    expect(number(page, "w/icu/bed-01", "abp")).to_have_text("118/64 (82)")
+    expect(number(page, "w/icu/bed-01", "temp")).to_have_text("36.9")
+    measured = int(number(page, "w/icu/bed-01", "hr").get_attribute("data-measured"))
+    assert before - 50 <= measured <= before + 5000
+    expect(tile(page, "w/icu/bed-01")).to_have_attribute("data-stale", "false")
+    expect(tile(page, "w/icu/bed-01")).to_have_attribute("data-stale", "true", timeout=20_000)
+    assert page.problems == []
+
+
+def test_an_unusable_value_is_words_and_not_a_number(sign_in, monitor):
+    page = sign_in()
+    monitor.numerics("w/icu/bed-01", 2, {"hr": None, "spo2": 300}, quality={"hr": "sensor_off"})
+    expect(number(page, "w/icu/bed-01", "hr")).to_have_text("探头/导联脱落")
+    expect(number(page, "w/icu/bed-01", "spo2")).to_have_text("超出量程")
+
+
+def test_an_alert_appears_is_acknowledged_and_the_other_browser_sees_it(sign_in, monitor):
+    nurse, expert = sign_in("nurse"), sign_in("expert")
+    for seq in range(10, 13):
+        monitor.numerics("w/icu/bed-02", seq, {"spo2": 71})
+    for page in (nurse, expert):
+        expect(tile(page, "w/icu/bed-02")).to_have_attribute("data-alarm", "high")
+    alert = nurse.locator("#rail .alert", has_text="血氧饱和度极低")
+    expect(alert).to_contain_text("测试医院 ICU 2床")
+    expect(alert).to_contain_text("71")
+    alert.get_by_role("button", name="确认").click()
+    expect(expert.locator("#rail .alert .done")).to_have_text("✓ 由 nurse 确认")
+    expect(tile(expert, "w/icu/bed-02")).to_have_attribute("data-ack", "true")
+    assert nurse.problems == expert.problems == []
+
+
+def test_bed_page_shows_numbers_trend_and_alerts_and_leads_back(sign_in, monitor):
+    page = sign_in()
+    now = time.time_ns() // 1_000_000
+    for seq in range(30):
+        monitor.numerics(
+            "w/icu/bed-03",
+            seq,
+            {"hr": 80 + seq % 5, "spo2": 97},
+            measured_ms=now - 30_000 + seq * 1000,
+        )
+    expect(number(page, "w/icu/bed-03", "hr")).to_have_text("84")
+    tile(page, "w/icu/bed-03").click()
+    expect(page.get_by_role("heading", name="3床")).to_be_visible()
+    expect(page.locator('.big [data-vital="spo2"]')).to_have_text("97")
+    page.wait_for_selector("#trend .js-plotly-plot .scatterlayer path", timeout=20_000)
+    page.get_by_text("24 小时", exact=True).click()
+    page.get_by_text("← 总览").click()
+    expect(tile(page, "w/icu/bed-03")).to_be_visible()
+    assert page.problems == []
+
+
+def test_language_switch_is_reached_by_keyboard_and_stays(sign_in):
+    page = sign_in()
+    expect(page.locator("#root footer")).to_contain_text("不能替代床旁监护仪报警")
+    page.locator("#language").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#root footer")).to_contain_text("does not replace")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    page.reload()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def test_a_phone_shows_the_wall_without_scrolling_sideways(sign_in):
+    page = sign_in(width=390, height=844, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_dead_judge_is_said_aloud_and_the_wall_recovers(sign_in, hub, monitor):
+    page = sign_in()
+    [intake] = hub.pids("intake")
+    os.kill(intake, signal.SIGKILL)
+    expect(page.locator("#feed-banner")).to_contain_text("判读服务停止", timeout=15_000)
+    expect(page.locator("#feed-banner")).to_be_empty(timeout=30_000)
+    monitor.numerics("w/icu/bed-04", 1, {"hr": 66})
+    expect(number(page, "w/icu/bed-04", "hr")).to_have_text("66")
+
+
+def test_a_server_that_hangs_or_dies_never_leaves_numbers_looking_live(sign_in, hub, monitor):
+    page = sign_in()
+    [dashboard] = hub.pids("dashboard")
+    os.kill(dashboard, signal.SIGSTOP)
+    expect(page.locator("#feed-banner")).to_contain_text("数值已停止更新", timeout=15_000)
+    os.kill(dashboard, signal.SIGKILL)
+    expect(page.locator("#feed-banner")).to_be_empty(timeout=30_000)
+    monitor.numerics("w/icu/bed-04", 2, {"hr": 67})
+    expect(number(page, "w/icu/bed-04", "hr")).to_have_text("67")
