@@ -55,6 +55,8 @@ class Feed:
         self._events: dict[str, AlertEvent] = {}
         self._health: dict[str, Health] = {}
         self._round = 0
+        self._oldest_ns = 0
+        self._arrived_ns = 0
         self._frame: tuple[int, frozenset[str], bytes] = (-1, frozenset(), b"")
         self.views: dict[str, BedView] = {}
         self.connection: Connection | None = None
@@ -106,6 +108,7 @@ class Feed:
             await asyncio.gather(reporting, return_exceptions=True)
 
     def _take(self, envelope: Envelope) -> None:
+        self._oldest_ns = self._oldest_ns or envelope.received_ns
         try:
             if envelope.topic.endswith("/judged"):
                 for reading in decode_judged(envelope.payload).readings:
@@ -173,6 +176,7 @@ class Feed:
             status = self.status()
             changed, self._changed = self._changed, set()
             events, self._events = self._events, {}
+            self._arrived_ns, self._oldest_ns = self._oldest_ns or now_ns(), 0
             self._round += 1
             alive = loop.time() - beat >= HEARTBEAT_S or status != said
             said = status
@@ -205,6 +209,7 @@ class Feed:
             "t": now_ns() / MS,
             "full": first,
             "status": self.status(),
+            "arrived": self._arrived_ns / MS,
             "a": [encode_alert(event) for event in events.values()],
         }
         return orjson.dumps(head)[:-1] + b',"b":' + self._frame[2] + b"}"

@@ -23,6 +23,8 @@ PANELS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("abp_sys", "abp_mean", "nibp_sys", "nibp_mean"), "bp"),
     (("temp",), "temp"),
 )
+MIN_SPAN = {"hr": 40.0, "spo2": 12.0, "rr": 12.0, "bp": 60.0, "temp": 2.0}
+"""The least that an axis spans, so that noise does not look like a crisis."""
 GRID = "#24303d"
 TEXT = "#9fb0c0"
 
@@ -60,6 +62,7 @@ def trend_figure(
             "nticks": 4,
             "anchor": "x",
         }
+        layout[f"yaxis{axis}"]["range"] = _range(rows, vitals, MIN_SPAN[title])
         for vital in vitals:
             xs, ys = _with_gaps(rows, vital)
             if any(y is not None for y in ys):
@@ -78,6 +81,14 @@ def trend_figure(
                     }
                 )
     return {"data": data, "layout": layout}
+
+
+def _range(rows: list[dict[str, Any]], vitals: tuple[str, ...], span: float) -> list[float]:
+    """Return an axis that holds all values with a little air, and spans at least ``span``."""
+    values = [row[v] for row in rows for v in vitals if row[v] is not None]
+    low, high = (min(values), max(values)) if values else (0.0, span)
+    air = max(span - (high - low), 0.1 * span) / 2
+    return [low - air, high + air]
 
 
 def _local(moment: datetime) -> str:

@@ -30,7 +30,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "high": ("高", "High"),
     "medium": ("中", "Medium"),
     "low": ("低", "Low"),
-    "technical": ("技术", "Technical"),
+    "technical": ("技术", "Tech"),
     "delayed": ("延迟", "Delayed"),
     "open": ("未解除", "Open"),
     "resolved": ("已解除", "Resolved"),

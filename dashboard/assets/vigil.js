@@ -10,7 +10,7 @@
   const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(),
                  tiles: new Map(), socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
   const paints = [];
-  window.vigil = {paints};  // server-to-paint, ms: what `vigil bench wall` reads
+  window.vigil = {paints};  // from the oldest change's arrival at the server to paint, ms: what `vigil bench wall` reads
 
   const say = (key, fields = {}) =>
     Object.entries(fields).reduce((text, [k, v]) => text.replace(`{${k}}`, v), state.words[key] || key);
@@ -37,7 +37,8 @@
     if (s < 120) return say("ago_s", {n: s});
     return s < 7200 ? say("ago_m", {n: Math.round(s / 60)}) : say("ago_h", {n: Math.round(s / 3600)});
   };
-  const clock = (ms) => new Date(ms).toLocaleTimeString(state.lang === "zh" ? "zh-CN" : "en-GB", {hour12: false});
+  const two = (n) => String(n).padStart(2, "0");
+  const clock = (ms, at = new Date(ms)) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 
   /* ---- one vital on the screen ---- */
   const whole = (x) => (x === null || x === undefined ? "–" : String(Math.round(x)));
@@ -133,7 +134,7 @@
     mark(tile.node, "ack", String(!!(bed && bed.ack)));
     dress(tile.badge, `badge ${alarm}`);
     set(tile.badge, alarm === "none" ? "" : `${{high: "***", medium: "**", low: "*", technical: "⚙"}[alarm]} ${say(alarm)}${bed.ack ? " ✓" : ""}`);
-    set(tile.age, !bed || !bed.r ? say("never") : stale ? `${say("stale")} ${ago(now() - bed.r)}` : "");
+    set(tile.age, !bed || !bed.r ? say("never") : stale ? ago(now() - bed.r) : "");
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
   }
   function drawAll() {
@@ -255,7 +256,7 @@
     drawFeed();
     if (frame.b.length) requestAnimationFrame(() => {
       const channel = new MessageChannel();
-      channel.port1.onmessage = () => { paints.push(Date.now() - frame.t); if (paints.length > PAINTS_KEPT) paints.shift(); };
+      channel.port1.onmessage = () => { paints.push(Date.now() - frame.arrived); if (paints.length > PAINTS_KEPT) paints.shift(); };
       channel.port2.postMessage(0);
     });
   }
