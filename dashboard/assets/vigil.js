@@ -32,10 +32,10 @@
     if (known[name] !== value) { known[name] = value; node.dataset[name] = value; }
   };
   const dress = (node, name) => { if (node.vigilClass !== name) { node.vigilClass = name; node.className = name; } };
-  const ago = (ms) => {
+  const ago = (ms, form = "ago_") => {
     const s = Math.max(0, Math.round(ms / 1000));
-    if (s < 120) return say("ago_s", {n: s});
-    return s < 7200 ? say("ago_m", {n: Math.round(s / 60)}) : say("ago_h", {n: Math.round(s / 3600)});
+    if (s < 120) return say(`${form}s`, {n: s});
+    return s < 7200 ? say(`${form}m`, {n: Math.round(s / 60)}) : say(`${form}h`, {n: Math.round(s / 3600)});
   };
   const two = (n) => String(n).padStart(2, "0");
   const clock = (ms, at = new Date(ms)) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
@@ -134,7 +134,7 @@
     mark(tile.node, "ack", String(!!(bed && bed.ack)));
     dress(tile.badge, `badge ${alarm}`);
     set(tile.badge, alarm === "none" ? "" : `${{high: "***", medium: "**", low: "*", technical: "⚙"}[alarm]} ${say(alarm)}${bed.ack ? " ✓" : ""}`);
-    set(tile.age, !bed || !bed.r ? say("never") : stale ? ago(now() - bed.r) : "");
+    set(tile.age, !bed || !bed.r ? say("never") : stale ? ago(now() - bed.r, "for_") : "");
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
   }
   function drawAll() {
