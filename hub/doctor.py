@@ -1,8 +1,11 @@
 """``vigil doctor``: every part's version, address, health; migrations, disk, clocks."""
 
+import asyncio
+import json
 import shutil
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import psycopg
 from rich.console import Console
@@ -60,6 +63,8 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
     except BrokerError as error:
         broker["error"] = str(error)
         health = {}
+    if settings.broker.url is None:
+        broker |= await asyncio.to_thread(_varz, settings.broker.monitor_port)
     services: dict[str, dict[str, Any]] = {}
     for name in SERVICES:
         said = health.get(name)
@@ -78,6 +83,21 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
             "counters": said.counters,
         }
     return broker, services
+
+
+def _varz(port: int) -> dict[str, Any]:
+    """Return what the embedded broker says of itself on its monitoring port."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/varz", timeout=2) as answer:  # noqa: S310 - loopback
+            said = json.load(answer)
+    except (OSError, ValueError):
+        return {"version": "unknown: no answer on the monitoring port"}
+    stats = said.get("jetstream", {}).get("stats", {})
+    return {
+        "version": f"nats-server {said.get('version')}",
+        "connections": said.get("connections"),
+        "journal_mb": round(stats.get("storage", 0) / 2**20, 1),
+    }
 
 
 async def _database(settings: Settings) -> dict[str, Any]:
@@ -132,7 +152,8 @@ def render(found: dict[str, Any], console: Console) -> None:
     """Print the findings for a person."""
     table = Table("part", "state", "about")
     broker, database = found["broker"], found["database"]
-    table.add_row("broker", broker.get("error", "ok"), broker["address"])
+    about = f"{broker['address']}  {broker.get('version', '')}"
+    table.add_row("broker", broker.get("error", "ok"), about)
     table.add_row(
         "database",
         database.get("error", "ok"),

@@ -173,6 +173,7 @@ def test_rollups_hold_what_the_raw_readings_say(hub, stranger):
 def test_doctor_says_all_is_well(hub):
     found = hub.wait("all services report", lambda: (d := hub.json("doctor")) and d["ok"] and d)
     assert found["database"]["pending"] == []
+    assert found["broker"]["version"].startswith("nats-server 2.")
     assert {s["state"] for s in found["services"].values()} == {"running"}
     assert found["disk"]["free_gb"] > 0
 
