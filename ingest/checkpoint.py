@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 import structlog
@@ -28,6 +29,7 @@ class Checkpoint(Struct):
     outbox: list[Outgoing]
 
 
+_writing = Lock()
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Checkpoint)
 
@@ -38,13 +40,17 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace the checkpoint; when this returns, it survives a power cut."""
+    """Replace the checkpoint; when this returns, it survives a power cut.
+
+    One write at a time: one whose caller was cancelled still ends before the next begins.
+    """
     fresh = path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    with _writing:
+        with fresh.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
 
 
 def read(path: Path) -> Checkpoint | None:
