@@ -247,10 +247,10 @@ async def _wall(
     settings: Settings, environment: dict[str, str], beds: int, seconds: float
 ) -> dict[str, Any]:
     try:
-        from playwright.async_api import async_playwright  # noqa: PLC0415 - a development tool
+        from playwright.async_api import async_playwright
     except ImportError:
         raise HubError("bench wall needs playwright: make env") from None
-    from hub import accounts  # noqa: PLC0415
+    from hub import accounts
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:

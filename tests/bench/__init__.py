@@ -1,0 +1,1 @@
+"""Benchmarks: run by `vigil bench`, figures kept in docs/performance.md."""
