@@ -447,7 +447,7 @@ def bench(
     json: Json = False,
 ) -> None:
     """Measure the product on this machine, everything embedded running."""
-    sys.path.append(str(Path(__file__).parents[1]))  # a checkout's tests are not installed
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout's tests are not installed
     try:
         from tests.bench.benches import render, run_bench
     except ImportError:
