@@ -115,11 +115,16 @@ class Engine:
 
     def _hear(self, now: _Pass) -> None:
         bed, reading = now.bed, now.reading
-        bed.heard_ns = max(bed.heard_ns, reading.received_ns)
-        bed.device, bed.interval_s = reading.device, reading.interval_s
+        if not bed.heard_ns or not reading.late:
+            bed.heard_ns = max(bed.heard_ns, reading.received_ns)  # only fresh data break silence
+        if reading.behind:
+            return
+        interval_s = reading.interval_s
+        if bed.device not in ("", reading.device):
+            interval_s = min(interval_s, bed.interval_s)  # a cuff does not excuse a monitor
+        bed.device, bed.interval_s = reading.device, interval_s
         bed.ended = bed.offline = False
-        if not reading.behind:
-            bed.last_measured_ns, bed.last_key = reading.measured_ns, reading.key
+        bed.last_measured_ns, bed.last_key = reading.measured_ns, reading.key
         if NO_DATA in bed.technical and not reading.late:
             now.events.append(self._close(bed, NO_DATA, reading.measured_ns, now.judged_ns))
 
@@ -248,13 +253,17 @@ class Engine:
     def status(
         self,
         name: str,
+        device: str,
         state: str,
         interval_s: float | None,
         now_ns: int,
     ) -> list[AlertEvent]:
-        """Take a device's word on itself. ``ended``: monitoring is over, everything closes."""
+        """Take a device's word on itself. ``ended``: monitoring is over, everything closes.
+
+        Only the device that was heard last on the bed may say so.
+        """
         bed = self.state.beds.get(name)
-        if bed is None:
+        if bed is None or bed.device not in ("", device):
             return []
         bed.offline = state == "offline"
         bed.interval_s = interval_s or bed.interval_s

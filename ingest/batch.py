@@ -11,6 +11,7 @@ from schemas.times import MS, to_datetime
 from schemas.vitals import COMMON_NAMES, COMMON_SLOT, QUALITY_CODE, Quality, pack_status
 from schemas.wire import JudgedReading
 
+TINY, HUGE = 1e-30, 1e30
 Stream = tuple[str, str, str]
 """Bed, device, boot."""
 
@@ -35,7 +36,7 @@ def columns(readings: list[JudgedReading]) -> Columns:
     """Return the columns of ``readings``."""
     out = Columns()
     for row, reading in enumerate(readings):
-        values, flags = reading.values, reading.flags
+        values, flags = _storable(reading.values), reading.flags
         out.stream.append((reading.bed, reading.device, reading.boot))
         out.measured_at.append(to_datetime(reading.measured_ns))
         out.received_at.append(to_datetime(reading.received_ns))
@@ -50,6 +51,13 @@ def columns(readings: list[JudgedReading]) -> Columns:
             if name not in COMMON_SLOT
         )
     return out
+
+
+def _storable(values: dict[str, float]) -> dict[str, float]:
+    """Return the values that a 4-byte float can hold; tiny ones as 0, for averages underflow."""
+    if all(v == 0 or TINY < abs(v) < HUGE for v in values.values()):
+        return values
+    return {n: v if abs(v) > TINY else 0.0 for n, v in values.items() if abs(v) < HUGE}
 
 
 def transpose(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:

@@ -53,7 +53,6 @@ class Intake:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         found = checkpoint.read(self._path)
         state = found.state if found else new_state(uuid4().hex[:12])
-        state.engine.listening_ns = now_ns()
         self._unsent = deque(found.outbox if found else [])
         self._sent: dict[asyncio.Future[None], Outgoing] = {}
         known = frozenset(labels) if settings.intake.registration == "registered" else None
@@ -113,6 +112,7 @@ class Intake:
         await stay_connected(connect, lambda connection: self._serve(connection, stop), stop)
 
     async def _serve(self, connection: Connection, stop: asyncio.Event) -> None:
+        self._pipeline.state.engine.listening_ns = now_ns()
         self._mids.clear()  # they belonged to the connection that was lost
         self._unsent.extendleft(reversed(self._sent.values()))
         self._sent.clear()
@@ -163,7 +163,7 @@ class Intake:
             topic = format_topic(event.bed, Kind.ALERTS, event.alert)
             is_open = event.kind in (EventKind.FIRED, EventKind.ACKNOWLEDGED)
             self._unsent.append(Outgoing(topic, encode_json(event), is_open))
-            if event.kind is EventKind.RESOLVED:
+            if not is_open:
                 self._unsent.append(Outgoing(topic, b"", retain=True))
 
     def _send(self, connection: Connection) -> None:

@@ -213,7 +213,9 @@ class Pipeline:
         if not payload:
             return Outcome()
         message = decode_status(payload)
-        events = self.engine.status(topic.bed, message.state, message.interval_s, received_ns)
+        events = self.engine.status(
+            topic.bed, message.device, message.state, message.interval_s, received_ns
+        )
         return Outcome(hospital=topic.hospital, events=events)
 
     def _command(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:

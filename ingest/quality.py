@@ -57,8 +57,10 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
     for name, value in reading.values.items():
         if name in flags:
             continue
-        last = states.get(name)
         vital = VITALS.get(name)
+        if vital is None:
+            continue  # kept as it is; nothing is known of it, and nothing remembered
+        last = states.get(name)
         if (
             last is not None
             and last.device != reading.device
@@ -66,7 +68,7 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
         ):
             flags[name] = Quality.CONTESTED
             continue
-        quality = Quality.OK if vital is None else _check(vital, value, last, reading)
+        quality = _check(vital, value, last, reading)
         if quality is not Quality.OK:
             flags[name] = quality
             if quality is not Quality.FROZEN:

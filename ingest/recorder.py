@@ -162,7 +162,8 @@ class Recorder:
             await self._commit(store, batch)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             store.forget_owed()
-            if len(batch.readings) + len(batch.alerts) + len(batch.rejected) <= 1:
+            size = len(batch.readings) + len(batch.clocks) + len(batch.alerts)
+            if size + len(batch.rejected) <= 1:
                 self._refused += 1
                 log.error("row_refused", reason=str(error).strip())  # noqa: TRY400
                 return

@@ -3,7 +3,8 @@
 Theory of operation: the key of a reading is device, boot id, sequence number, measured time. The
 last ``WINDOW`` keys of a device are remembered with a checksum of their content, so a repeat is
 told from a conflict (same key, other content). Sequence numbers that were jumped over are kept as
-gaps; a reading that fills a gap is late news, anything else behind the newest number is a repeat.
+gaps. A reading behind the newest number that is not among the last keys is judged as history: it
+may be late news, and storing is idempotent; to call it a repeat could lose it.
 A new boot id, or a lower number with a later measured time, is a restart.
 """
 
@@ -16,6 +17,8 @@ from schemas.wire import Reading
 
 WINDOW = 64
 MAX_GAPS = 64
+MAX_JUMP = 1_000_000
+"""A longer jump of the numbers is a device that counts anew, not a gap."""
 
 
 class Seen(StrEnum):
@@ -95,7 +98,7 @@ def _order_by_time(state: SequenceState, reading: Reading) -> Seen:
 def _order(state: SequenceState, reading: Reading) -> Seen:
     seq = reading.seq
     if seq > state.last_seq:
-        if 0 <= state.last_seq < seq - 1:
+        if 0 <= state.last_seq < seq - 1 and seq - state.last_seq <= MAX_JUMP:
             state.gaps.append((state.last_seq + 1, seq - 1))
             state.missing += seq - 1 - state.last_seq
             del state.gaps[:-MAX_GAPS]
@@ -107,4 +110,4 @@ def _order(state: SequenceState, reading: Reading) -> Seen:
         state.restarts += 1
         state.last_seq, state.last_measured_ns, state.gaps = seq, reading.measured_ns, []
         return Seen.NEW
-    return Seen.REPEAT
+    return Seen.FILLS

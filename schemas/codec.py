@@ -15,6 +15,7 @@ import msgspec
 from schemas.alerts import AlertEvent
 from schemas.errors import DecodeError
 from schemas.times import MS, S, format_time, from_datetime
+from schemas.topics import check_bed
 from schemas.vitals import DEVICE_QUALITIES, Quality
 from schemas.wire import (
     CommandMessage,
@@ -37,6 +38,9 @@ _alert = msgspec.json.Decoder(AlertEvent)
 _rejected = msgspec.json.Decoder(list[Rejected])
 _json = msgspec.json.Encoder()
 _DEVICE = re.compile(rb'"device"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
+_UNREADABLE = (msgspec.DecodeError, RecursionError)
+"""What msgspec raises for bad bytes: deep nesting is a RecursionError."""
+_TIME_BOUND = 2**62
 _NO_FLAGS: dict[str, Quality] = {}
 
 
@@ -61,7 +65,7 @@ def _check_time(field: str, time_ns: int, received_ns: int, device: str) -> int:
     return time_ns
 
 
-def _explain(payload: bytes, error: msgspec.DecodeError) -> DecodeError:
+def _explain(payload: bytes, error: Exception) -> DecodeError:
     """Say what is wrong with a payload that the fast path refused."""
     found = _DEVICE.search(payload)
     device = found.group(1).decode() if found else ""
@@ -88,19 +92,23 @@ def _explain(payload: bytes, error: msgspec.DecodeError) -> DecodeError:
     return DecodeError("invalid", str(error), device)
 
 
+def _check_size(payload: bytes) -> None:
+    if len(payload) > MAX_NUMERICS_BYTES:
+        raise DecodeError(
+            "too_large", f"payload of {len(payload)} bytes; at most {MAX_NUMERICS_BYTES} are read"
+        )
+
+
 def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
     """Return the reading in a numerics payload; raise DecodeError.
 
     Null values become ``Quality.MISSING``. Without a sequence number, a checksum of the content
     stands in, so the same content at the same time is one reading.
     """
-    if len(payload) > MAX_NUMERICS_BYTES:
-        raise DecodeError(
-            "too_large", f"payload of {len(payload)} bytes; at most {MAX_NUMERICS_BYTES} are read"
-        )
+    _check_size(payload)
     try:
         message = _numerics.decode(payload)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise _explain(payload, error) from None
     device = message.device
     measured = _check_time(
@@ -140,17 +148,19 @@ def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
 
 def decode_status(payload: bytes) -> StatusMessage:
     """Return a device's status message; raise DecodeError."""
+    _check_size(payload)
     try:
         return _status.decode(payload)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise _explain(payload, error) from None
 
 
 def decode_command(payload: bytes) -> CommandMessage:
     """Return a person's command; raise DecodeError."""
+    _check_size(payload)
     try:
         return _command.decode(payload)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise _explain(payload, error) from None
 
 
@@ -185,7 +195,7 @@ def decode_judged(payload: bytes) -> JudgedBatch:
     """Return a judged batch; raise DecodeError."""
     try:
         return _judged.decode(payload)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise DecodeError("judged", str(error)) from None
 
 
@@ -197,14 +207,25 @@ def encode_json(value: object) -> bytes:
 def decode_alert(payload: bytes) -> AlertEvent:
     """Return an alert event; raise DecodeError."""
     try:
-        return _alert.decode(payload)
-    except msgspec.DecodeError as error:
+        event = _alert.decode(payload)
+    except _UNREADABLE as error:
         raise DecodeError("alert", str(error)) from None
+    check_bed(event.bed)
+    _check_bounds("alert", event.onset_ns, event.at_ns, *msgspec.structs.astuple(event.stages))
+    return event
 
 
 def decode_rejected(payload: bytes) -> list[Rejected]:
     """Return the counted refusals that intake reports; raise DecodeError."""
     try:
-        return _rejected.decode(payload)
-    except msgspec.DecodeError as error:
+        kinds = _rejected.decode(payload)
+    except _UNREADABLE as error:
         raise DecodeError("rejected", str(error)) from None
+    for kind in kinds:
+        _check_bounds("rejected", kind.count, kind.first_ns, kind.last_ns)
+    return kinds
+
+
+def _check_bounds(reason: str, *times_ns: int | None) -> None:
+    if any(t is not None and abs(t) > _TIME_BOUND for t in times_ns):
+        raise DecodeError(reason, "a time or count is beyond 64 bits")

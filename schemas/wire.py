@@ -30,7 +30,7 @@ class NumericsMessage(Struct, gc=False):
     seq: Sequence | None = None
     sent_at: Time | None = None
     interval_s: Interval | None = None
-    quality: dict[VitalName, Quality] | None = None
+    quality: Annotated[dict[VitalName, Quality], Meta(max_length=64)] | None = None
 
 
 class StatusMessage(Struct):

@@ -27,7 +27,7 @@ CREATE TABLE numerics (
     status bigint,
     bed_id integer NOT NULL,
     stream_id integer NOT NULL,
-    offset_ms integer NOT NULL,
+    offset_ms bigint NOT NULL,
     late boolean NOT NULL,
     hr real,
     pr real,

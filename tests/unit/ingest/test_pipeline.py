@@ -305,3 +305,47 @@ def test_cuff_pressure_on_its_own_does_not_stretch_the_silence_limit():
     feed(line, reading(0, hr=72))
     feed(line, reading(1, nibp_sys=120, nibp_dia=70, nibp_mean=87))
     assert [e.rule for e in line.tick(T0 + 40 * S)] == ["no_data"]
+
+
+def test_deep_nesting_is_refused_on_every_topic_and_kills_nothing():
+    line = pipeline()
+    deep = b'{"v":1,"x":' + b"[" * 60_000
+    for kind in ("numerics", "status", "commands"):
+        line.message(f"vigil/v1/h/icu/b1/{kind}", deep, T0)
+    assert line.state.rejects.total == 3
+
+
+def test_readings_that_come_again_after_newer_ones_are_never_lost_as_repeats():
+    line = pipeline()
+    feed(line, reading(3, hr=72))  # 0, 1, 2 were sent before, and are on their way again
+    assert all(feed(line, reading(t, hr=72, delay_s=8)).reading for t in range(3))
+
+
+def test_a_slow_clock_without_send_times_is_not_silence_nobody_hears_of():
+    line = pipeline()
+    for t in range(60):
+        body = {
+            "v": 1,
+            "device": "m1",
+            "seq": t,
+            "measured_at": (T0 + t * S) // MS - 90_000,
+            "vitals": {"spo2": 60},
+        }
+        line.message("vigil/v1/h/icu/b1/numerics", json.dumps(body).encode(), T0 + t * S)
+    assert [e.rule for e in line.tick(T0 + 60 * S)] == ["no_data"]
+
+
+def test_another_device_cannot_end_the_monitoring_nor_excuse_a_silent_monitor():
+    line = pipeline()
+    feed(line, reading(0, hr=72))
+    body = {"v": 1, "device": "other", "state": "ended"}
+    line.message("vigil/v1/h/icu/b1/status", json.dumps(body).encode(), T0 + S)
+    feed(line, reading(2, device="cuff", interval_s=1800, nibp_sys=120))
+    assert [e.rule for e in line.tick(T0 + 40 * S)] == ["no_data"]
+
+
+def test_numbers_that_jump_about_stay_bounded():
+    line = pipeline()
+    for t in range(300):
+        feed(line, reading(t, seq=2**52 * (t % 2), hr=72))
+    assert line.state.devices["h/icu/b1", "m1"].sequence.missing < 2**40
