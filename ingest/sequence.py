@@ -79,9 +79,6 @@ def track(state: SequenceState, reading: Reading) -> Seen:
         state.conflicts += 1
         return Seen.CONFLICT
     seen = _order(state, reading) if reading.numbered else _order_by_time(state, reading)
-    if seen is Seen.REPEAT:
-        state.repeats += 1
-        return seen
     state.recent[key] = digest
     if len(state.recent) > WINDOW:
         del state.recent[next(iter(state.recent))]
