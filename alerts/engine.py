@@ -15,13 +15,12 @@ The state is changed in place: one owner, one thread, saved as a whole.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from alerts.lifecycle import Action, Phase, RuleState, transition
-from alerts.rules import Condition, LimitRule, Pack, evaluate
+from alerts.rules import Condition, LimitRule, Pack, evaluate, quiet_bands
 from alerts.sentences import (
     Label,
     clock_sentence,
@@ -75,14 +74,13 @@ class EngineState(Struct):
     listening_ns: int = 0
 
 
-@dataclass(slots=True)
-class _Pass:
+class _Pass(Struct):
     """One reading on its way through the rules of its bed."""
 
     bed: BedState
     reading: Reading
     judged_ns: int
-    events: list[AlertEvent] = field(default_factory=list)
+    events: list[AlertEvent] = []
 
 
 class Engine:
@@ -90,6 +88,7 @@ class Engine:
 
     def __init__(self, pack: Pack, state: EngineState, labels: dict[str, Label]) -> None:
         self.pack = pack
+        self._quiet = quiet_bands(pack)
         self.state = state
         self._labels = labels
 
@@ -104,10 +103,13 @@ class Engine:
         else:
             self._hear(now)
         states = bed.filling if reading.behind else bed.live
-        by_vital = self.pack.by_vital
+        quiet = self._quiet
         for vital, value in reading.values.items():
-            if vital in by_vital and vital not in reading.flags:
-                for rule in by_vital[vital]:
+            band = quiet.get(vital)
+            if band is None or (not states and band[0] <= value <= band[1]):
+                continue  # no rule on this vital, or none that this value breaks
+            if vital not in reading.flags:
+                for rule in self.pack.by_vital[vital]:
                     condition = evaluate(rule, value)
                     if condition is Condition.BREACH or rule.id in states:
                         self._step_rule(now, states, rule, condition, value)

@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
+from math import inf
 from pathlib import PurePath
 
 from msgspec import Struct, ValidationError, convert
@@ -166,3 +167,14 @@ def evaluate(rule: LimitRule, value: float) -> Condition:
     if value < rule.trigger:
         return Condition.BREACH
     return Condition.NORMAL if value >= rule.recovery else Condition.BAND
+
+
+def quiet_bands(pack: Pack) -> dict[str, tuple[float, float]]:
+    """Return, for each vital with rules, the inclusive band in which none of them is broken."""
+    return {
+        vital: (
+            max((r.trigger for r in rules if not r.above), default=-inf),
+            min((r.trigger for r in rules if r.above), default=inf),
+        )
+        for vital, rules in pack.by_vital.items()
+    }

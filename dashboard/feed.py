@@ -16,13 +16,15 @@ import orjson
 import structlog
 
 from dashboard.views import BedView, apply_alert, apply_reading, encode_alert, encode_bed
-from hub.broker import Connection, Envelope, stay_connected
+from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
 from hub.health import Reporter
+from hub.mqtt import Envelope
 from hub.settings import Settings
 from schemas.alerts import AlertEvent
 from schemas.codec import decode_alert, decode_judged
 from schemas.errors import DecodeError
+from schemas.judged import unpack
 from schemas.times import MS, S
 from schemas.topics import ALERTS_FILTER, HEALTH_FILTER, JUDGED_FILTER
 from schemas.wire import Health
@@ -111,7 +113,7 @@ class Feed:
         self._oldest_ns = self._oldest_ns or envelope.received_ns
         try:
             if envelope.topic.endswith("/judged"):
-                for reading in decode_judged(envelope.payload).readings:
+                for reading in unpack(decode_judged(envelope.payload)):
                     if apply_reading(self._view(reading.bed), reading):
                         self._changed.add(reading.bed)
             elif "/hub/health/" in envelope.topic:

@@ -11,7 +11,7 @@ from typing import Any
 from schemas.alerts import AlertEvent, EventKind
 from schemas.times import MS
 from schemas.vitals import VITALS, Quality
-from schemas.wire import JudgedReading
+from schemas.wire import Reading
 
 PRIORITY_ORDER = {"high": 0, "medium": 1, "low": 2}
 Cell = tuple[float | None, int, str, float]
@@ -29,7 +29,7 @@ class BedView:
     alerts: dict[str, AlertEvent] = field(default_factory=dict)
 
 
-def apply_reading(view: BedView, reading: JudgedReading) -> bool:
+def apply_reading(view: BedView, reading: Reading) -> bool:
     """Take a judged reading into the view; return whether anything on the screen changes.
 
     Older values never replace newer ones, so backlog that arrives late moves nothing. A contested

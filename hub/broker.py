@@ -1,8 +1,7 @@
 """The broker as the services see it: envelopes in, acknowledged by us; publishes that are stored.
 
-The only module that knows an MQTT client. paho-mqtt drives the protocol on our event loop, because
-its manual acknowledgement is public (docs/decisions/0003-mqtt-client.md). Acknowledge a message
-only when what was made of it is safe: until then the broker keeps it and sends it again.
+The only module that knows how the broker is spoken to; the bytes are ``hub.mqtt``'s. Acknowledge a
+message only when what was made of it is safe: until then the broker keeps it and sends it again.
 
 Back-pressure: the broker stops sending at ``max_ack_pending`` unacknowledged messages, so the
 inbox cannot grow past that. ``publish`` waits for the broker's acknowledgement.
@@ -10,49 +9,31 @@ inbox cannot grow past that. ``publish`` waits for the broker's acknowledgement.
 
 import asyncio
 import random
-import select
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self, cast
 from urllib.parse import unquote, urlsplit
 
 import structlog
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
 
+from hub import mqtt
 from hub.clock import now_ns
+from hub.mqtt import Credentials, Envelope, Kind, Will
 from schemas.errors import BrokerError
 
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT_S = 5.0
 KEEPALIVE_S = 30
-READS_A_TURN = 256
+PING_S = 10.0
 BACKOFF_MAX_S = 5.0
+GOODBYE_S = 1.0
+MAX_OUTSTANDING = 60_000
+"""Publishes without an acknowledgement: packet identifiers have 16 bits."""
 
 
-@dataclass(slots=True)
-class Envelope:
-    """One message as it arrived. ``mid`` acknowledges it."""
-
-    topic: str
-    payload: bytes
-    received_ns: int
-    mid: int
-    retain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker publishes, retained, when this client is lost."""
-
-    topic: str
-    payload: bytes
-
-
-class Connection:
+class Connection(asyncio.Protocol):
     """One connection to the broker: an async context manager, good until the broker is lost.
 
     With ``durable`` the broker keeps the session: what arrives while we are away waits there.
@@ -68,33 +49,32 @@ class Connection:
         will: Will | None = None,
     ) -> None:
         parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 1883
+        self._secure = parts.scheme == "mqtts"
+        self._host = parts.hostname or "127.0.0.1"
+        self._port = parts.port or (8883 if self._secure else 1883)
         self._filters = filters
-        self._client = Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=not durable
-        )
+        credentials = None
         if parts.username:
-            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
-        if will is not None:
-            self._client.will_set(will.topic, will.payload, qos=1, retain=True)
-        self._client.manual_ack_set(True)
-        self._client.max_inflight_messages_set(0)
-        self._client.on_message = self._on_message
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_publish = self._on_publish
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_socket_open = self._on_socket_open
-        self._client.on_socket_close = self._on_socket_close
-        self._client.on_socket_register_write = self._on_register_write
-        self._client.on_socket_unregister_write = self._on_unregister_write
+            credentials = Credentials(unquote(parts.username), unquote(parts.password or ""))
+        self._hello = mqtt.connect(
+            client_id,
+            clean=not durable,
+            keepalive_s=KEEPALIVE_S,
+            credentials=credentials,
+            will=will,
+        )
+        self._receiver = mqtt.Receiver(self._on_answer)
         self._inbox: list[Envelope] = []
+        self._outgoing: list[bytes] = []
         self._arrived = asyncio.Event()
         self._lost: str | None = None
-        self._stored: dict[int, asyncio.Future[None]] = {}
+        self._mid = 0
+        self._waiting: dict[int, asyncio.Future[None]] = {}
         self._connected: asyncio.Future[None] | None = None
-        self._subscribed: dict[int, asyncio.Future[None]] = {}
-        self._misc: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._pinging: asyncio.Task[None] | None = None
+        self._heard = True
+        self._gone = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -102,12 +82,16 @@ class Connection:
         self._connected = loop.create_future()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                self._client.connect_timeout = CONNECT_TIMEOUT_S
-                self._client.connect(self._host, self._port, keepalive=KEEPALIVE_S)
+                await loop.create_connection(
+                    lambda: self,
+                    self._host,
+                    self._port,
+                    ssl=ssl.create_default_context() if self._secure else None,
+                )
                 await self._connected
-                self._misc = loop.create_task(self._keep_alive(), name="mqtt-keepalive")
+                self._pinging = loop.create_task(self._ping(), name="mqtt-ping")
                 for topic_filter in self._filters:
-                    await self._subscribe(topic_filter)
+                    await self.subscribe(topic_filter)
         except (OSError, TimeoutError, BrokerError) as error:
             await self._close()
             raise BrokerError(
@@ -119,28 +103,31 @@ class Connection:
         await self._close()
 
     async def _close(self) -> None:
-        if self._misc is not None:
-            self._misc.cancel()
-            await asyncio.gather(self._misc, return_exceptions=True)
-        await self._drain_writes()
-        self._client.disconnect()
-        await self._drain_writes()
+        if self._pinging is not None:
+            self._pinging.cancel()
+            await asyncio.gather(self._pinging, return_exceptions=True)
+        if self._transport is not None and self._lost is None:
+            self._write(mqtt.DISCONNECT)
+            self._flush()
+            self._transport.close()  # what is queued still leaves
+            try:
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._gone.wait()
+            except TimeoutError:
+                self._transport.abort()
         self._fail("closed")
 
-    async def _drain_writes(self) -> None:
-        """Give what is queued (acknowledgements, the goodbye) a second to leave."""
-        for _ in range(100):
-            if self._lost is not None or not self._client.want_write():
-                return
-            self._client.loop_write()
-            await asyncio.sleep(0.01)
-
-    async def _subscribe(self, topic_filter: str) -> None:
-        code, mid = self._client.subscribe(topic_filter, qos=1)
-        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-            raise BrokerError(f"subscription to {topic_filter} failed: {code}")
-        done = self._subscribed[mid] = self._loop.create_future()
+    async def subscribe(self, topic_filter: str) -> None:
+        """Subscribe at QoS 1 and wait until the broker has agreed; BrokerError when it refuses."""
+        mid = self._next_mid()
+        done = self._waiting[mid] = self._loop.create_future()
+        self._write(mqtt.subscribe(mid, topic_filter))
         await done
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """End a subscription. Nothing waits for it: a message too many harms nobody."""
+        if self._lost is None:
+            self._write(mqtt.unsubscribe(self._next_mid(), topic_filter))
 
     async def batches(self) -> AsyncIterator[list[Envelope]]:
         """Yield what has arrived since the last turn, until the broker is lost (BrokerError)."""
@@ -155,8 +142,8 @@ class Connection:
 
     def ack(self, mids: list[int]) -> None:
         """Tell the broker that these messages are safe. After a loss it will send them again."""
-        for mid in mids:
-            self._client.ack(mid, 1)
+        if self._lost is None and mids:
+            self._write(mqtt.puback(mids))
 
     def publish_soon(
         self,
@@ -170,93 +157,110 @@ class Connection:
         if self._lost is not None:
             done.set_exception(BrokerError(f"broker lost: {self._lost}"))
             return done
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            done.set_exception(BrokerError(f"publish on {topic} failed: {info.rc}"))
+        if len(self._waiting) >= MAX_OUTSTANDING:
+            done.set_exception(
+                BrokerError(f"{MAX_OUTSTANDING} messages wait for the broker's word; wait for it")
+            )
             return done
-        self._stored[info.mid] = done
+        mid = self._next_mid()
+        self._waiting[mid] = done
+        self._write(mqtt.publish(topic, payload, mid, retain=retain))
         return done
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish at QoS 1 and wait until the broker has stored the message."""
         await self.publish_soon(topic, payload, retain=retain)
 
-    async def _keep_alive(self) -> None:
-        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
-            await asyncio.sleep(1)  # paho wants to be asked about once a second
+    def _next_mid(self) -> int:
+        mid = self._mid
+        while True:
+            mid = mid % 65_535 + 1
+            if mid not in self._waiting:
+                self._mid = mid
+                return mid
+
+    def _write(self, packet: bytes) -> None:
+        """Queue a packet; all that is queued in one turn of the loop leaves together."""
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(packet)
+
+    def _flush(self) -> None:
+        if self._outgoing and self._transport is not None and self._lost is None:
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    async def _ping(self) -> None:
+        """Ask for a sign of life when there was none; without an answer the broker is lost."""
+        while True:
+            self._heard = False
+            await asyncio.sleep(PING_S)
+            if not self._heard:
+                self._write(mqtt.PINGREQ)
+                await asyncio.sleep(PING_S)
+                if not self._heard:
+                    self._abort("no answer to a ping")
+                    return
+
+    def _abort(self, reason: str) -> None:
+        self._fail(reason)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _fail(self, reason: str) -> None:
         if self._lost is None:
             self._lost = reason
         error = BrokerError(f"broker lost: {self._lost}")
-        waiting = [*self._stored.values(), *self._subscribed.values()]
+        waiting = [*self._waiting.values()]
         if self._connected is not None:
             waiting.append(self._connected)
         for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # those who wait see it; nobody else needs to hear
-        self._stored.clear()
-        self._subscribed.clear()
+        self._waiting.clear()
         self._arrived.set()
 
-    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello: called by asyncio when the line is open."""
+        self._transport = line = cast("asyncio.Transport", transport)
+        sock = line.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line.write(self._hello)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived: called by asyncio."""
+        self._heard = True
         try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = repr(message._topic)  # noqa: SLF001 - the only way to an invalid topic
-        self._inbox.append(
-            Envelope(topic, bytes(message.payload), now_ns(), message.mid, message.retain)
-        )
-        self._arrived.set()
-
-    def _on_connect(self, _c: Client, _d: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
-        if self._connected is None or self._connected.done():
+            arrived = self._receiver.feed(data, now_ns())
+        except BrokerError as error:
+            self._abort(str(error))
             return
-        if code.is_failure:
-            self._connected.set_exception(BrokerError(f"connection refused: {code}"))
-        else:
-            self._connected.set_result(None)
+        if arrived:
+            self._inbox += arrived
+            self._arrived.set()
 
-    def _on_subscribe(self, _c: Client, _d: Any, mid: int, codes: Any, _p: Any) -> None:
-        done = self._subscribed.pop(mid, None)
-        if done is not None and not done.done():
-            if codes[0].is_failure:
-                done.set_exception(BrokerError(f"subscription refused: {codes[0]}"))
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note that the line is gone: called by asyncio."""
+        self._gone.set()
+        self._fail(str(error or "the broker closed the connection"))
+
+    def _on_answer(self, kind: int, mid: int, code: int) -> None:
+        if kind == Kind.CONNACK and self._connected is not None and not self._connected.done():
+            if code:
+                why = mqtt.REFUSALS.get(code, f"code {code}")
+                self._connected.set_exception(BrokerError(f"connection refused: {why}"))
             else:
-                done.set_result(None)
-
-    def _on_publish(self, _c: Client, _d: Any, mid: int, _code: ReasonCode, _p: Any) -> None:
-        done = self._stored.pop(mid, None)
-        if done is not None and not done.done():
+                self._connected.set_result(None)
+            return
+        done = self._waiting.pop(mid, None)
+        if done is None or done.done():
+            return
+        if kind == Kind.SUBACK and code & 0x80:
+            done.set_exception(BrokerError("subscription refused"))
+        else:
             done.set_result(None)
-
-    def _on_disconnect(self, _c: Client, _d: Any, _flags: Any, code: ReasonCode, _p: Any) -> None:
-        self._fail(str(code))
-
-    def _on_socket_open(self, _c: Client, _d: Any, sock: Any) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        self._loop.add_reader(sock, self._read)
-
-    def _read(self) -> None:
-        """Take all that the socket holds, bounded, so that one turn of the loop serves many."""
-        for _ in range(READS_A_TURN):
-            if self._client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return
-            if self._lost is not None or not self._poll.poll(0):
-                return
-
-    def _on_socket_close(self, _c: Client, _d: Any, sock: Any) -> None:
-        self._loop.remove_reader(sock)
-        self._loop.remove_writer(sock)
-
-    def _on_register_write(self, _c: Client, _d: Any, sock: Any) -> None:
-        self._loop.add_writer(sock, self._client.loop_write)
-
-    def _on_unregister_write(self, _c: Client, _d: Any, sock: Any) -> None:
-        self._loop.remove_writer(sock)
 
 
 async def stay_connected(

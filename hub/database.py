@@ -15,12 +15,14 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
+from hub import arrays
 from schemas.errors import StoreError
 
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 5.0
 MIGRATION_LOCK = 7_470_126
+PLAIN, TIMESCALE = "postgresql", "timescaledb"
 OPTIONS = "-c statement_timeout=30000 -c timezone=UTC -c application_name=vigil"
 
 
@@ -31,17 +33,25 @@ def query(name: str) -> LiteralString:
     return path.read_text("utf-8")  # a file of ours, never input
 
 
-async def connect(url: str) -> AsyncConnection:
-    """Return a connection; raises psycopg.OperationalError when the database is away."""
-    return await AsyncConnection.connect(url, options=OPTIONS, connect_timeout=5, autocommit=True)
+async def connect(url: str, schema: str | None = None) -> AsyncConnection:
+    """Return a connection; raises psycopg.OperationalError when the database is away.
+
+    ``schema``: the namespace whose tables are meant, instead of the live ones.
+    """
+    options = f"{OPTIONS} -c search_path={schema}" if schema else OPTIONS
+    connection = await AsyncConnection.connect(
+        url, options=options, connect_timeout=5, autocommit=True
+    )
+    arrays.register(connection)
+    return connection
 
 
-async def connect_when_there(url: str) -> AsyncConnection:
+async def connect_when_there(url: str, schema: str | None = None) -> AsyncConnection:
     """Return a connection, waiting for the database as long as it takes. Two log lines."""
     attempt = 0
     while True:
         try:
-            connection = await connect(url)
+            connection = await connect(url, schema)
         except psycopg.OperationalError as error:
             if attempt == 0:
                 log.warning("database_lost", reason=str(error).strip().splitlines()[0])
@@ -53,18 +63,51 @@ async def connect_when_there(url: str) -> AsyncConnection:
             return connection
 
 
-def migrations() -> list[tuple[str, str, str]]:
-    """Return name, checksum and text of every migration, in order."""
+def migrations(flavour: str) -> list[tuple[str, str, str]]:
+    """Return name, checksum and text of every migration of a flavour, in order.
+
+    A file ``NNNN_name.FLAVOUR.sql`` is for one flavour, ``NNNN_name.sql`` for both.
+    """
     folder = files("schemas").joinpath("sql", "migrations")
-    found = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    found = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+        and (entry.name.count(".") == 1 or entry.name.split(".")[1] == flavour)
+    )
     texts = [(name, folder.joinpath(name).read_text("utf-8")) for name in found]
     return [(name, sha256(text.encode()).hexdigest(), text) for name, text in texts]
 
 
-async def migrate(url: str) -> list[str]:
-    """Apply what has not been applied; return the names. StoreError when history was rewritten."""
+async def flavour_of(connection: AsyncConnection) -> str:
+    """Return what the tables are made for: as they were made, else what the server offers.
+
+    A server that offers TimescaleDB but cannot load it counts as plain; ``vigil doctor`` says so.
+    """
+    rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
+    chosen = {name.split(".")[1] for (name,) in rows if name.count(".") == 2}
+    if chosen:
+        return str(chosen.pop())
+    offered = await (
+        await connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'")
+    ).fetchone()
+    if offered is None:
+        return PLAIN
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    except psycopg.Error as error:
+        log.warning("timescaledb_not_usable", reason=str(error).strip().splitlines()[0])
+        return PLAIN
+    return TIMESCALE
+
+
+async def migrate(url: str, schema: str | None = None) -> list[str]:
+    """Apply what has not been applied; return the names. StoreError when history was rewritten.
+
+    With ``schema`` the tables are made there, always as plain ones: a namespace of a run is small.
+    """
     applied: list[str] = []
-    connection = await connect_when_there(url)
+    connection = await connect_when_there(url, schema)
     async with connection:
         await connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
         await connection.execute(
@@ -73,7 +116,8 @@ async def migrate(url: str) -> list[str]:
         )
         rows = await (await connection.execute("SELECT name, checksum FROM migration")).fetchall()
         known: dict[str, str] = dict(rows)
-        for name, checksum, text in migrations():
+        flavour = PLAIN if schema else await flavour_of(connection)
+        for name, checksum, text in migrations(flavour):
             if name in known:
                 if known[name] != checksum:
                     raise StoreError(f"migration {name} was changed after it was applied")

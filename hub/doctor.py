@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.clock import now_ns
-from hub.database import connect, migrations
+from hub.database import PLAIN, connect, flavour_of, migrations
 from hub.health import VERSION
 from hub.reads import fetch
 from hub.settings import Settings
@@ -125,7 +125,8 @@ async def _database(settings: Settings) -> dict[str, Any]:
             if row[3]:
                 rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
                 applied = {name for (name,) in rows}
-            names = [name for name, _, _ in migrations()]
+            flavour = await flavour_of(connection) if row[3] else PLAIN
+            names = [name for name, _, _ in migrations(flavour)]
             out["migration"] = max(applied, default="none")
             out["pending"] = [name for name in names if name not in applied]
             if not out["pending"]:

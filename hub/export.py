@@ -22,7 +22,9 @@ CSV_COLUMNS = (
 
 def csv_row(row: dict[str, Any]) -> list[object]:
     """Return the cells of one reading. ``not_usable``: ``vital=reason`` separated by spaces."""
-    flags = {name: str(quality) for name, quality in unpack_status(row["status"]).items()}
+    flags = {
+        name: str(quality) for name, quality in unpack_status(row["status"], row["status2"]).items()
+    }
     qualities = tuple(Quality)
     other = []
     for vital, (value, code) in sorted((row["rare"] or {}).items()):

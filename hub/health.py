@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import psutil
 
-from hub.broker import Connection, Will
+from hub.broker import Connection
 from hub.clock import now_ns
+from hub.mqtt import Will
 from schemas.codec import encode_json
 from schemas.topics import health_topic
 from schemas.wire import Health

@@ -35,7 +35,7 @@ async def export_rows(
         connection.cursor(name="export", row_factory=dict_row) as cursor,
     ):
         cursor.itersize = EXPORT_CHUNK
-        await cursor.execute(query("select_export"), {"bed": bed, "start": start, "end": end})
+        await cursor.execute(query("select_readings"), {"bed": bed, "start": start, "end": end})
         async for row in cursor:
             yield row
 

@@ -66,9 +66,11 @@ class RecorderSettings(_Section):
 
     flush_ms: int = Field(200, ge=20, le=5000, description="a batch closes after this")
     batch_rows: int = Field(4_000, ge=1, le=50_000, description="or at this many readings")
+    wave_flush_ms: int = Field(500, ge=50, le=5000, description="waves are committed this often")
     raw_days: int = Field(30, ge=1, le=3650, description="raw readings are kept this long")
     minute_days: int = Field(730, ge=1, le=36500, description="1 min rollups are kept this long")
     hour_days: int = Field(3650, ge=1, le=36500, description="1 h rollups are kept this long")
+    wave_hours: int = Field(72, ge=1, le=8760, description="waves are kept this long")
 
 
 class DashboardSettings(_Section):

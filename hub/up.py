@@ -27,10 +27,10 @@ from hub.process import die_with_parent
 from hub.reads import Row, fetch
 from hub.refusals import watch
 from hub.settings import Settings
-from ingest import intake, recorder
+from ingest import intake, recorder, wave_recorder
 from schemas.errors import BrokerError, HubError, SettingsError
 from schemas.times import to_datetime
-from schemas.topics import HEALTH_FILTER, RAW_FILTERS
+from schemas.topics import HEALTH_FILTER, RAW_FILTERS, WAVES_FILTER
 from schemas.wire import Health
 
 READY_S = 60.0
@@ -293,16 +293,19 @@ async def _start_embedded(supervisor: Supervisor) -> None:
 async def _prepare_sessions(settings: Settings) -> None:
     """Make the durable sessions exist before the first publisher: the broker keeps for them."""
     marker = settings.data / "broker" / "sessions"
-    if marker.exists():
-        return
-    for client_id, filters in (
+    sessions = (
         (intake.CLIENT_ID, RAW_FILTERS),
         (recorder.CLIENT_ID, recorder.FILTERS),
-    ):
+        (wave_recorder.CLIENT_ID, (WAVES_FILTER,)),
+    )
+    there = "".join(f"{client_id} {' '.join(filters)}\n" for client_id, filters in sessions)
+    if marker.exists() and marker.read_text("utf-8") == there:
+        return
+    for client_id, filters in sessions:
         async with Connection(settings.broker_address, client_id, filters=filters, durable=True):
             pass
     marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text("the durable sessions of intake and recorder exist\n", "utf-8")
+    marker.write_text(there, "utf-8")
 
 
 async def _start_services(supervisor: Supervisor) -> None:

@@ -1,72 +1,133 @@
-"""Judged readings to columns: the arrays that one INSERT takes. Pure.
+"""Judged batches to the columns that one INSERT takes. Pure.
 
 Times are rounded down to the microsecond that PostgreSQL holds, so that a key is stable.
 """
 
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
 
-from schemas.times import MS, to_datetime
-from schemas.vitals import COMMON_NAMES, COMMON_SLOT, QUALITY_CODE, Quality, pack_status
-from schemas.wire import JudgedReading
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.times import MS
+from schemas.vitals import COMMON_NAMES, COMMON_SLOT, NIBBLES, QUALITY_CODE
+from schemas.wire import JudgedBatch, Stream
 
 TINY, HUGE = 1e-30, 1e30
-Stream = tuple[str, str, str]
-"""Bed, device, boot."""
+INT4_MAX = 2**31 - 1
+RareRow = tuple[int, str, float | None, int]
+"""Row number, vital, value, quality code."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of one INSERT, as lists of equal length."""
+    """Readings as columns of equal length (n,): times in microseconds since 1970.
 
-    stream: list[Stream] = field(default_factory=list)
-    measured_at: list[datetime] = field(default_factory=list)
-    received_at: list[datetime] = field(default_factory=list)
-    seq: list[int] = field(default_factory=list)
-    offset_ms: list[int] = field(default_factory=list)
-    late: list[bool] = field(default_factory=list)
-    status: list[int | None] = field(default_factory=list)
-    common: list[tuple[float | None, ...]] = field(default_factory=list)
-    rare: list[tuple[int, str, float | None, int]] = field(default_factory=list)
-    """Row number, vital, value, quality code."""
+    ``stream`` indexes ``streams``. ``sent_ms``: sent minus measured, masked by ``sent_unknown``.
+    ``status``: (2, n) packed qualities, 0 where all are ok. ``vitals``: (vitals, n), NaN: absent.
+    """
 
-
-def columns(readings: list[JudgedReading]) -> Columns:
-    """Return the columns of ``readings``."""
-    out = Columns()
-    for row, reading in enumerate(readings):
-        values, flags = _storable(reading.values), reading.flags
-        out.stream.append((reading.bed, reading.device, reading.boot))
-        out.measured_at.append(to_datetime(reading.measured_ns))
-        out.received_at.append(to_datetime(reading.received_ns))
-        out.seq.append(reading.seq)
-        out.offset_ms.append(reading.offset_ns // MS)
-        out.late.append(reading.late)
-        out.status.append(pack_status(flags) if flags else None)
-        out.common.append(tuple([values.get(name) for name in COMMON_NAMES]))
-        out.rare.extend(
-            (row, name, values.get(name), QUALITY_CODE[flags.get(name, Quality.OK)])
-            for name in values.keys() | flags.keys()
-            if name not in COMMON_SLOT
-        )
-    return out
+    streams: list[Stream]
+    stream: NDArray[np.int64]
+    measured_us: NDArray[np.int64]
+    received_us: NDArray[np.int64]
+    sent_ms: NDArray[np.int64]
+    sent_unknown: NDArray[np.bool_]
+    seq: NDArray[np.int64]
+    offset_ms: NDArray[np.int64]
+    late: NDArray[np.bool_]
+    status: NDArray[np.int64]
+    vitals: NDArray[np.float64]
+    rare: list[RareRow]
 
 
-def _storable(values: dict[str, float]) -> dict[str, float]:
-    """Return the values that a 4-byte float can hold; tiny ones as 0, for averages underflow."""
-    if all(v == 0 or TINY < abs(v) < HUGE for v in values.values()):
-        return values
-    return {n: v if abs(v) > TINY else 0.0 for n, v in values.items() if abs(v) < HUGE}
-
-
-def transpose(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Return the columns of ``rows``; ``width`` empty lists when there are none."""
-    return (
-        [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def columns(batches: list[JudgedBatch]) -> Columns:
+    """Return the columns of all readings in ``batches``, in their order."""
+    streams: dict[Stream, int] = {}
+    parts = [np.zeros(0, dtype=np.int64)]
+    for batch in batches:
+        index = [streams.setdefault(stream, len(streams)) for stream in batch.streams]
+        parts.append(np.array(index, dtype=np.int64)[np.array(batch.stream, dtype=np.int64)])
+    measured = _joined([batch.measured_ns for batch in batches])
+    sent = [t for batch in batches for t in batch.sent_ns]
+    unknown = np.array([t is None for t in sent], dtype=bool)
+    sent_ns = np.array([t or 0 for t in sent], dtype=np.int64) if unknown.any() else _joined([sent])  # type: ignore[list-item]  # none is None here
+    sent_ms = (sent_ns - measured) // MS
+    unknown |= abs(sent_ms) > INT4_MAX
+    rows = len(measured)
+    vitals = np.full((len(COMMON_NAMES), rows), np.nan)
+    status = np.zeros((2, rows), dtype=np.int64)
+    rare: dict[tuple[int, str], tuple[float | None, int]] = {}
+    base = 0
+    for batch in batches:
+        _add_values(batch, base, vitals, rare)
+        _add_flags(batch, base, status, rare)
+        base += len(batch.stream)
+    return Columns(
+        streams=list(streams),
+        stream=np.concatenate(parts),
+        measured_us=measured // 1000,
+        received_us=_joined([batch.received_ns for batch in batches]) // 1000,
+        sent_ms=sent_ms,
+        sent_unknown=unknown,
+        seq=_joined([batch.seq for batch in batches]),
+        offset_ms=_joined([batch.offset_ns for batch in batches]) // MS,
+        late=np.array([late for batch in batches for late in batch.late], dtype=bool),
+        status=status,
+        vitals=_storable(vitals),
+        rare=[(row, vital, *found) for (row, vital), found in rare.items()],
     )
 
 
-def floor_minute(moment: datetime) -> datetime:
-    """Return the start of the minute of ``moment``."""
-    return moment.replace(second=0, microsecond=0)
+def _joined(lists: list[list[int]]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(0, dtype=np.int64)] + [np.array(x, np.int64) for x in lists])
+
+
+def _add_values(
+    batch: JudgedBatch,
+    base: int,
+    vitals: NDArray[np.float64],
+    rare: dict[tuple[int, str], tuple[float | None, int]],
+) -> None:
+    shape_of = np.array(batch.shape, dtype=np.int64)
+    for shape, names in enumerate(batch.shapes):
+        at = np.flatnonzero(shape_of == shape)
+        if not names or not len(at):
+            continue
+        values = np.array([batch.values[row] for row in at.tolist()], dtype=np.float64)
+        for column, name in enumerate(names):
+            slot = COMMON_SLOT.get(name)
+            if slot is not None:
+                vitals[slot, base + at] = values[:, column]
+            else:
+                for row, value in zip(at.tolist(), values[:, column].tolist(), strict=True):
+                    rare[base + row, name] = (_storable_value(value), 0)
+
+
+def _add_flags(
+    batch: JudgedBatch,
+    base: int,
+    status: NDArray[np.int64],
+    rare: dict[tuple[int, str], tuple[float | None, int]],
+) -> None:
+    for row, name, quality in batch.flags:
+        slot = COMMON_SLOT.get(name)
+        code = QUALITY_CODE[quality]
+        if slot is None:
+            rare[base + row, name] = (rare.get((base + row, name), (None, 0))[0], code)
+        else:
+            column, nibble = divmod(slot, NIBBLES)
+            status[column, base + row] |= code << (4 * nibble)
+
+
+def _storable(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values that a 4-byte float can hold; tiny ones as 0, for averages underflow."""
+    size = np.abs(values)
+    values[size < TINY] = 0.0
+    values[size > HUGE] = np.nan
+    return values
+
+
+def _storable_value(value: float) -> float | None:
+    if abs(value) > HUGE:
+        return None
+    return value if abs(value) > TINY else 0.0

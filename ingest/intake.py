@@ -19,12 +19,14 @@ from alerts.sentences import Label
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
 from hub.health import Reporter
+from hub.mqtt import Envelope
 from hub.settings import Settings
 from ingest import checkpoint, rejects
 from ingest.checkpoint import Checkpoint, Outgoing
-from ingest.pipeline import Limits, Outcome, Pipeline, new_state
+from ingest.pipeline import Limits, Pipeline, new_state
 from schemas.alerts import AlertEvent, EventKind
 from schemas.codec import encode_json, encode_judged
+from schemas.judged import pack
 from schemas.times import MS, S
 from schemas.topics import (
     RAW_FILTERS,
@@ -33,7 +35,7 @@ from schemas.topics import (
     format_topic,
     judged_topic,
 )
-from schemas.wire import ClockOffset, JudgedBatch, JudgedReading
+from schemas.wire import ClockOffset, DeviceStatus, Reading
 
 log = structlog.get_logger()
 
@@ -42,6 +44,9 @@ TICK_S = 1.0
 REJECTED_PERIOD_S = 2.0
 LATENCIES_KEPT = 2_000
 OUTBOX_BOUND = 20_000
+TURN_MESSAGES = 500
+BATCH_ROWS = 1_000
+"""Readings a message: far below the broker's largest payload."""
 
 
 class Intake:
@@ -68,8 +73,9 @@ class Intake:
                 known_beds=known,
             ),
         )
-        self._readings: dict[str, list[JudgedReading]] = {}
+        self._readings: dict[str, list[Reading]] = {}
         self._clocks: dict[str, list[ClockOffset]] = {}
+        self._statuses: dict[str, list[DeviceStatus]] = {}
         self._mids: list[int] = []
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._alerts = 0
@@ -136,21 +142,28 @@ class Intake:
     async def _consume(self, connection: Connection) -> None:
         async for envelopes in connection.batches():
             self._received += len(envelopes)
-            for envelope in envelopes:
-                outcome = self._pipeline.message(
-                    envelope.topic, envelope.payload, envelope.received_ns
-                )
-                self._collect(outcome)
-                self._mids.append(envelope.mid)
-            self._send(connection)
+            for start in range(0, len(envelopes), TURN_MESSAGES):
+                self._take(envelopes[start : start + TURN_MESSAGES])
+                self._send(connection)
+                await asyncio.sleep(0)  # a backlog must not hold up alerts and health
 
-    def _collect(self, outcome: Outcome) -> None:
-        if outcome.reading is not None:
-            self._readings.setdefault(outcome.hospital, []).append(outcome.reading)
-        if outcome.clock is not None:
-            self._clocks.setdefault(outcome.hospital, []).append(outcome.clock)
-        if outcome.events:
-            self._announce(outcome.events)
+    def _take(self, envelopes: list[Envelope]) -> None:
+        judge, readings = self._pipeline.message, self._readings
+        for envelope in envelopes:
+            outcome = judge(envelope.topic, envelope.payload, envelope.received_ns)
+            reading = outcome.reading
+            if reading is not None:
+                mine = readings.get(outcome.hospital)
+                if mine is None:
+                    mine = readings[outcome.hospital] = []
+                mine.append(reading)
+            if outcome.events:
+                self._announce(outcome.events)
+            if outcome.clock is not None:
+                self._clocks.setdefault(outcome.hospital, []).append(outcome.clock)
+            if outcome.status is not None:
+                self._statuses.setdefault(outcome.hospital, []).append(outcome.status)
+        self._mids += [envelope.mid for envelope in envelopes]
 
     def _announce(self, events: list[AlertEvent]) -> None:
         """Queue events for their topics: open alerts retained, ended ones taken back."""
@@ -181,13 +194,35 @@ class Intake:
     def _close_batches(self) -> None:
         """Turn the readings since the last flush into one message a hospital."""
         now = now_ns()
-        for hospital in sorted(self._readings.keys() | self._clocks.keys()):
-            batch = JudgedBatch(
-                1, now, self._readings.get(hospital, []), self._clocks.get(hospital, [])
-            )
-            self._unsent.append(Outgoing(judged_topic(hospital), encode_judged(batch), False))
+        hospitals = self._readings.keys() | self._clocks.keys() | self._statuses.keys()
+        for hospital in sorted(hospitals):
+            readings = self._readings.get(hospital, [])
+            clocks = self._clocks.get(hospital, [])
+            statuses = self._statuses.get(hospital, [])
+            for start in range(0, max(len(readings), 1), BATCH_ROWS):
+                some = readings[start : start + BATCH_ROWS]
+                for payload in self._encode(some, now, clocks, statuses):
+                    self._unsent.append(Outgoing(judged_topic(hospital), payload, False))
+                clocks, statuses = [], []
         self._readings.clear()
         self._clocks.clear()
+        self._statuses.clear()
+
+    def _encode(
+        self,
+        readings: list[Reading],
+        now: int,
+        clocks: list[ClockOffset],
+        statuses: list[DeviceStatus],
+    ) -> list[bytes]:
+        """Return judged batches that the broker will take: one, or more when one is too large."""
+        payload = encode_judged(pack(readings, now, clocks, statuses))
+        if len(payload) <= self._settings.broker.max_payload_bytes or len(readings) < 2:
+            return [payload]
+        middle = len(readings) // 2
+        return self._encode(readings[:middle], now, clocks, statuses) + self._encode(
+            readings[middle:], now, [], []
+        )
 
     async def _flush(self, connection: Connection) -> None:
         while True:

@@ -4,10 +4,9 @@ The state is one value: it can be saved, restored and compared. Time and bytes a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from alerts.engine import Engine, EngineState
 from alerts.rules import Pack
@@ -22,7 +21,7 @@ from schemas.codec import decode_command, decode_numerics, decode_status
 from schemas.errors import DecodeError
 from schemas.times import S
 from schemas.topics import Kind, Topic, parse_topic
-from schemas.wire import ClockOffset, JudgedReading, Reading
+from schemas.wire import ClockOffset, DeviceStatus, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,14 @@ class PipelineState(Struct):
     late: int = 0
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of one or more messages."""
+class Outcome(Struct, gc=False):
+    """What became of one message."""
 
     hospital: str = ""
-    reading: JudgedReading | None = None
+    reading: Reading | None = None
+    status: DeviceStatus | None = None
     clock: ClockOffset | None = None
-    events: list[AlertEvent] = field(default_factory=list)
+    events: list[AlertEvent] = []
 
 
 class Pipeline:
@@ -113,34 +112,25 @@ class Pipeline:
     def _numerics(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         reading = decode_numerics(topic.bed, payload, received_ns)
         device = self._device(reading)
-        missing = device.sequence.missing
-        seen = sequence.track(device.sequence, reading)
-        self.state.gaps += max(0, device.sequence.missing - missing)
+        numbering = device.sequence
+        missing = numbering.missing
+        seen = sequence.track(numbering, reading)
+        if numbering.missing > missing:
+            self.state.gaps += numbering.missing - missing
         if seen is Seen.REPEAT:
             self.state.repeats += 1
             return Outcome()
         if seen is Seen.CONFLICT:
             raise self._conflict(reading)
-        outcome = Outcome(hospital=topic.hospital)
+        outcome = Outcome(topic.hospital)
         if reading.sent_ns is not None:
             self._observe_clock(device, reading, outcome)
-        reading = self._judge(device, reading)
+        self._judge(device, reading)
         self.state.accepted += 1
-        outcome.events += self.engine.step(reading, received_ns)
-        outcome.reading = JudgedReading(
-            reading.bed,
-            reading.device,
-            reading.boot,
-            reading.seq,
-            reading.measured_ns,
-            reading.sent_ns,
-            reading.received_ns,
-            reading.offset_ns,
-            reading.late,
-            reading.interval_s,
-            reading.values,
-            reading.flags,
-        )
+        events = self.engine.step(reading, received_ns)
+        if events:
+            outcome.events += events
+        outcome.reading = reading
         return outcome
 
     def _device(self, reading: Reading) -> DeviceState:
@@ -193,21 +183,23 @@ class Pipeline:
                 reading.received_ns,
             )
 
-    def _judge(self, device: DeviceState, reading: Reading) -> Reading:
-        """Return the reading with its offset, its lateness and a quality for every vital."""
+    def _judge(self, device: DeviceState, reading: Reading) -> None:
+        """Give the reading its offset, its lateness and a quality for every vital."""
         offset = device.clock.reported_ns or 0
         hub_ns = reading.measured_ns + offset
         behind = hub_ns < device.judged_ns
         late = behind or reading.received_ns - hub_ns > self.limits.late_ns
         if late:
             self.state.late += 1
-        flags = reading.flags
         if not behind:
             device.judged_ns = min(hub_ns, reading.received_ns)
-            flags = quality.judge(self.state.vitals.setdefault(reading.bed, {}), reading)
+            vitals = self.state.vitals.get(reading.bed)
+            if vitals is None:
+                vitals = self.state.vitals[reading.bed] = {}
+            reading.flags = quality.judge(vitals, reading)
         elif reading.values:
-            flags = quality.judge({}, reading)
-        return replace(reading, flags=flags, offset_ns=offset, late=late, behind=behind)
+            reading.flags = quality.judge({}, reading)
+        reading.offset_ns, reading.late, reading.behind = offset, late, behind
 
     def _status(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         if not payload:
@@ -216,7 +208,10 @@ class Pipeline:
         events = self.engine.status(
             topic.bed, message.device, message.state, message.interval_s, received_ns
         )
-        return Outcome(hospital=topic.hospital, events=events)
+        status = DeviceStatus(
+            topic.bed, message.device, message.state, message.interval_s, received_ns
+        )
+        return Outcome(hospital=topic.hospital, status=status, events=events)
 
     def _command(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         command = decode_command(payload)

@@ -51,32 +51,62 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
     """Return a quality for every vital of ``reading`` that is not ok, and remember the rest.
 
     ``states`` is the bed's memory by vital. Two devices sending the same vital within 60 s
-    contest the bed: the first keeps it, the other's value is flagged.
+    contest the bed: the first keeps it, the other's value is flagged. The loop takes the ordinary
+    case (same device, a plausible value that moves on) at once and leaves the rest to ``_judge``.
     """
-    flags = dict(reading.flags)
+    flags = reading.flags
+    found: dict[str, Quality] = {}
+    device, measured_ns, received_ns = reading.device, reading.measured_ns, reading.received_ns
     for name, value in reading.values.items():
-        if name in flags:
+        if flags and name in flags:
             continue
-        vital = VITALS.get(name)
-        if vital is None:
-            continue  # kept as it is; nothing is known of it, and nothing remembered
         last = states.get(name)
         if (
             last is not None
-            and last.device != reading.device
-            and reading.received_ns - last.received_ns < CONTEST_NS
+            and last.device == device
+            and value != last.value
+            and measured_ns >= last.measured_ns
+            and (ordinary := _ORDINARY.get(name)) is not None
+            and ordinary[0] <= value <= ordinary[1]
         ):
-            flags[name] = Quality.CONTESTED
-            continue
-        quality = _check(vital, value, last, reading)
-        if quality is not Quality.OK:
-            flags[name] = quality
-            if quality is not Quality.FROZEN:
-                continue
+            last.value, last.since_ns, last.same = value, measured_ns, 1
+            last.measured_ns, last.received_ns = measured_ns, received_ns
+        else:
+            quality = _judge(states, name, value, last, reading)
+            if quality is not Quality.OK:
+                found[name] = quality
+    if reading.values.get("hr") == 0 and "hr" not in flags and "hr" not in found:
+        flags = flags | found if found else flags
+        if _has_pulse(reading, flags):
+            return flags | {"hr": Quality.CONTRADICTED}
+        return flags
+    return flags | found if found else flags
+
+
+_ORDINARY = {v.name: (v.low, v.high) for v in VITALS.values() if v.max_jump is None}
+"""Vitals whose next value needs no more than its plausible range, when it differs from the last."""
+
+
+def _judge(
+    states: dict[str, VitalState],
+    name: str,
+    value: float,
+    last: VitalState | None,
+    reading: Reading,
+) -> Quality:
+    vital = VITALS.get(name)
+    if vital is None:
+        return Quality.OK  # kept as it is; nothing is known of it, and nothing remembered
+    if (
+        last is not None
+        and last.device != reading.device
+        and reading.received_ns - last.received_ns < CONTEST_NS
+    ):
+        return Quality.CONTESTED
+    quality = _check(vital, value, last, reading)
+    if quality in (Quality.OK, Quality.FROZEN):
         _remember(states, name, value, reading)
-    if reading.values.get("hr") == 0 and "hr" not in flags and _has_pulse(reading, flags):
-        flags["hr"] = Quality.CONTRADICTED
-    return flags
+    return quality
 
 
 def _remember(states: dict[str, VitalState], name: str, value: float, reading: Reading) -> None:

@@ -14,18 +14,22 @@ import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from hub.broker import Connection, Envelope, stay_connected
+from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
-from hub.database import connect_when_there
+from hub.database import connect_when_there, flavour_of
 from hub.health import Reporter
+from hub.mqtt import Envelope
 from hub.settings import Settings
+from ingest.batch import columns
 from ingest.store import ROLL_LIMIT, Retention, Store, utc
+from ingest.wave_recorder import WaveRecorder
 from schemas.alerts import AlertEvent
 from schemas.codec import decode_alert, decode_judged, decode_rejected
 from schemas.errors import DecodeError
+from schemas.judged import pack, unpack
 from schemas.times import MS
 from schemas.topics import ALERTS_FILTER, JUDGED_FILTER, REJECTED_TOPIC
-from schemas.wire import ClockOffset, JudgedReading, Rejected
+from schemas.wire import JudgedBatch, Rejected
 
 log = structlog.get_logger()
 
@@ -34,17 +38,19 @@ FILTERS = (JUDGED_FILTER, ALERTS_FILTER, REJECTED_TOPIC)
 ROLL_PERIOD_S = 10.0
 KEEP_PERIOD_S = 3600.0
 LATENCIES_KEPT = 5_000
+DELAY_SAMPLE = 16
+"""One reading in so many is timed."""
 
 
 @dataclass(slots=True)
 class Batch:
     """What one transaction stores, and the messages that it acknowledges."""
 
-    readings: list[JudgedReading] = field(default_factory=list)
-    clocks: list[ClockOffset] = field(default_factory=list)
+    judged: list[JudgedBatch] = field(default_factory=list)
     alerts: list[AlertEvent] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     mids: list[int] = field(default_factory=list)
+    readings: int = 0
 
 
 class Recorder:
@@ -52,10 +58,15 @@ class Recorder:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._waves = WaveRecorder(settings)
         self._batch = Batch()
         self._wake = asyncio.Event()
         self._stored = self._repeats = self._alerts = self._unreadable = self._refused = 0
         self._delays: deque[float] = deque(maxlen=LATENCIES_KEPT)
+        kept = settings.recorder
+        self._retention = Retention(
+            kept.raw_days, kept.minute_days, kept.hour_days, kept.wave_hours
+        )
         self._reporter = Reporter("recorder", self._counters)
 
     def _counters(self) -> dict[str, float]:
@@ -65,24 +76,27 @@ class Recorder:
             "alert_events": self._alerts,
             "unreadable": self._unreadable,
             "refused_by_database": self._refused,
-            "waiting": len(self._batch.readings),
+            "waiting": self._batch.readings,
         }
         if self._delays:
             ordered = sorted(self._delays)
             counters["sent_to_stored_p50_ms"] = ordered[len(ordered) // 2]
             counters["sent_to_stored_p99_ms"] = ordered[int(len(ordered) * 0.99)]
-        return counters
+        return counters | self._waves.counters()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, through any number of losses of database and broker."""
-        serving = asyncio.create_task(self._run(stop), name="recorder")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        serving.cancel()
-        stopping.cancel()
-        result = (await asyncio.gather(serving, return_exceptions=True))[0]
-        if isinstance(result, Exception):
-            raise result
+        tasks = {
+            asyncio.create_task(self._run(stop), name="recorder"),
+            asyncio.create_task(self._waves.run(stop), name="waves"),
+            asyncio.create_task(stop.wait(), name="stop"),
+        }
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
         log.info("recorder_stopped", **self._counters())
 
     async def _run(self, stop: asyncio.Event) -> None:
@@ -95,7 +109,12 @@ class Recorder:
                 log.warning("database_lost", reason=str(group.exceptions[0]).strip())
 
     def _server(self, database: AsyncConnection) -> Callable[[Connection], Awaitable[None]]:
-        return lambda connection: self._serve(connection, Store(database))
+        async def serve(connection: Connection) -> None:
+            store = Store(database, await flavour_of(database))
+            await store.set_policies(self._retention)
+            await self._serve(connection, store)
+
+        return serve
 
     def _connect(self) -> Connection:
         return Connection(
@@ -120,7 +139,7 @@ class Recorder:
         async for envelopes in connection.batches():
             for envelope in envelopes:
                 self._add(envelope)
-            if len(self._batch.readings) >= self._settings.recorder.batch_rows:
+            if self._batch.readings >= self._settings.recorder.batch_rows:
                 self._wake.set()
 
     def _add(self, envelope: Envelope) -> None:
@@ -132,8 +151,8 @@ class Recorder:
                 batch.rejected.extend(decode_rejected(envelope.payload))
             elif envelope.topic.endswith("/judged"):
                 judged = decode_judged(envelope.payload)
-                batch.readings.extend(judged.readings)
-                batch.clocks.extend(judged.clocks)
+                batch.judged.append(judged)
+                batch.readings += len(judged.stream)
             elif envelope.payload and not envelope.retain:
                 batch.alerts.append(decode_alert(envelope.payload))
         except DecodeError as error:
@@ -162,36 +181,44 @@ class Recorder:
             await self._commit(store, batch)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             store.forget_owed()
-            size = len(batch.readings) + len(batch.clocks) + len(batch.alerts)
-            if size + len(batch.rejected) <= 1:
+            pieces = _pieces(batch)
+            if len(pieces) <= 1:
                 self._refused += 1
                 log.error("row_refused", reason=str(error).strip())  # noqa: TRY400
                 return
-            for half in _halves(batch):
-                await self._insert(store, half)
+            middle = len(pieces) // 2
+            for half in (pieces[:middle], pieces[middle:]):
+                await self._insert(store, _together(half))
         except psycopg.Error:
             store.forget_owed()
             raise
 
     async def _commit(self, store: Store, batch: Batch) -> None:
-        await store.prepare(batch.readings)
+        cols = columns(batch.judged)
+        rows = len(cols.stream)
+        await store.prepare(cols)
         async with store.transaction():
-            new = await store.insert_readings(batch.readings) if batch.readings else 0
+            new = await store.insert_readings(cols) if rows else 0
             alerts = sum([await store.insert_alert(event) for event in batch.alerts])
-            for clock in batch.clocks:
-                await store.insert_clock(clock)
+            for judged in batch.judged:
+                for clock in judged.clocks:
+                    await store.insert_clock(clock)
+                for status in judged.statuses:
+                    await store.insert_status(status)
             await store.upsert_rejected(batch.rejected)
         now = now_ns()
         self._stored += new
-        self._repeats += len(batch.readings) - new
+        self._repeats += rows - new
         self._alerts += alerts
         self._delays.extend(
-            (now - r.sent_ns) / MS for r in batch.readings[::16] if r.sent_ns is not None
+            (now - sent_ns) / MS
+            for judged in batch.judged
+            for sent_ns in judged.sent_ns[::DELAY_SAMPLE]
+            if sent_ns is not None
         )
 
     async def _roll(self, store: Store, lock: asyncio.Lock) -> None:
         """Compute rollups every 10 s and drop what is too old every hour."""
-        retention = self._settings.recorder
         kept_at = 0.0
         loop = asyncio.get_running_loop()
         while True:
@@ -202,21 +229,30 @@ class Recorder:
             async with lock:
                 if not kept_at or loop.time() - kept_at > KEEP_PERIOD_S:
                     kept_at = loop.time()
-                    dropped = await store.keep(
-                        Retention(retention.raw_days, retention.minute_days, retention.hour_days),
-                        utc(now_ns()),
-                    )
+                    dropped = await store.keep(self._retention, utc(now_ns()))
                     if dropped:
                         log.info("partitions_dropped", count=dropped)
             await asyncio.sleep(ROLL_PERIOD_S)
 
 
-def _halves(batch: Batch) -> tuple[Batch, Batch]:
-    """Return a batch as two, each list cut in the middle."""
-    first, second = Batch(), Batch()
-    for name in ("readings", "clocks", "alerts", "rejected"):
-        items = getattr(batch, name)
-        middle = len(items) // 2
-        setattr(first, name, items[:middle])
-        setattr(second, name, items[middle:])
-    return first, second
+def _pieces(batch: Batch) -> list[Batch]:
+    """Return a batch as batches of one reading, clock, status, alert or refusal each."""
+    out: list[Batch] = []
+    for judged in batch.judged:
+        at = judged.judged_ns
+        parts = [pack([reading], at) for reading in unpack(judged)]
+        parts += [pack([], at, clocks=[clock]) for clock in judged.clocks]
+        parts += [pack([], at, statuses=[status]) for status in judged.statuses]
+        out += [Batch(judged=[part]) for part in parts]
+    out += [Batch(alerts=[alert]) for alert in batch.alerts]
+    out += [Batch(rejected=[kind]) for kind in batch.rejected]
+    return out
+
+
+def _together(pieces: list[Batch]) -> Batch:
+    """Return several batches as one: the inverse of :func:`_pieces`."""
+    return Batch(
+        judged=[judged for piece in pieces for judged in piece.judged],
+        alerts=[alert for piece in pieces for alert in piece.alerts],
+        rejected=[kind for piece in pieces for kind in piece.rejected],
+    )

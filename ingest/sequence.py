@@ -8,6 +8,7 @@ may be late news, and storing is idempotent; to call it a repeat could lose it.
 A new boot id, or a lower number with a later measured time, is a restart.
 """
 
+from array import array
 from enum import StrEnum
 from zlib import crc32
 
@@ -17,6 +18,7 @@ from schemas.wire import Reading
 
 WINDOW = 64
 MAX_GAPS = 64
+ORDERS_CACHED = 10_000
 MAX_JUMP = 1_000_000
 """A longer jump of the numbers is a device that counts anew, not a gap."""
 
@@ -45,8 +47,38 @@ class SequenceState(Struct):
 
 
 def checksum(reading: Reading) -> int:
-    """Return a checksum of what was measured: values and the device's own quality."""
-    return crc32(repr((sorted(reading.values.items()), sorted(reading.flags.items()))).encode())
+    """Return a checksum of what was measured: values and the device's own quality.
+
+    The order of the vitals does not matter. What the names add is kept for each set of names seen.
+    """
+    values = reading.values
+    order = _orders.get(tuple(values))
+    if order is None:
+        order = _remember_names(tuple(values))
+    crc, at = order
+    numbers = array("d", values.values())
+    if at is not None:
+        numbers = array("d", [numbers[i] for i in at])
+    digest = crc32(numbers, crc)
+    if reading.flags:
+        digest = crc32(repr(sorted(reading.flags.items())).encode(), digest)
+    return digest
+
+
+_orders: dict[tuple[str, ...], tuple[int, tuple[int, ...] | None]] = {}
+
+
+def _remember_names(names: tuple[str, ...]) -> tuple[int, tuple[int, ...] | None]:
+    """Return the CRC of the sorted names and the order that sorts them, None: they are sorted."""
+    at = tuple(sorted(range(len(names)), key=names.__getitem__))
+    if len(_orders) >= ORDERS_CACHED:
+        _orders.clear()
+    found = (
+        crc32("|".join(sorted(names)).encode()),
+        None if at == tuple(range(len(names))) else at,
+    )
+    _orders[names] = found
+    return found
 
 
 def _fill(state: SequenceState, seq: int) -> bool:
@@ -78,11 +110,16 @@ def track(state: SequenceState, reading: Reading) -> Seen:
             return Seen.REPEAT
         state.conflicts += 1
         return Seen.CONFLICT
-    seen = _order(state, reading) if reading.numbered else _order_by_time(state, reading)
-    state.recent[key] = digest
-    if len(state.recent) > WINDOW:
-        del state.recent[next(iter(state.recent))]
-    return seen
+    recent = state.recent
+    recent[key] = digest
+    if len(recent) > WINDOW:
+        del recent[next(iter(recent))]
+    if not reading.numbered:
+        return _order_by_time(state, reading)
+    if reading.seq == state.last_seq + 1 and state.last_seq >= 0:
+        state.last_seq, state.last_measured_ns = reading.seq, reading.measured_ns
+        return Seen.NEW
+    return _order(state, reading)
 
 
 def _order_by_time(state: SequenceState, reading: Reading) -> Seen:

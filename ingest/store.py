@@ -1,18 +1,24 @@
 """SQL of the recorder: idempotent inserts, rollups, partitions, retention."""
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import numpy as np
+from msgspec.structs import asdict
+from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
-from hub.database import query
-from ingest.batch import Stream, columns, floor_minute, transpose
+from hub.arrays import BinaryArray, array
+from hub.database import PLAIN, query
+from ingest.batch import Columns
 from schemas.alerts import AlertEvent
-from schemas.times import MS, to_datetime
-from schemas.vitals import COMMON_NAMES
-from schemas.wire import ClockOffset, JudgedReading, Rejected
+from schemas.times import MS, from_datetime, to_datetime
+from schemas.wire import ClockOffset, DeviceStatus, Rejected, Stream
 
+Ints = NDArray[np.int64]
+DAY_US, MINUTE_US = 86_400_000_000, 60_000_000
 STREAMS_CACHED = 50_000
 DUE_CACHED = 200_000
 REJECTED_KEPT = 10_000
@@ -25,86 +31,102 @@ BY_MONTH = ("numerics_1m", "numerics_1h", "numerics_rare_1m", "numerics_rare_1h"
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many days raw readings, 1 min and 1 h rollups are kept."""
+    """How long raw readings, 1 min and 1 h rollups, and waves are kept."""
 
     raw_days: int
     minute_days: int
     hour_days: int
+    wave_hours: int
 
 
 class Store:
     """One connection's view of the tables, with what it knows of ids and partitions."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, flavour: str) -> None:
         self._connection = connection
+        self.rolls = flavour == PLAIN
         self._streams: dict[Stream, tuple[int, int]] = {}
-        self._days: set[datetime] = set()
-        self._due: set[tuple[int, datetime]] = set()
+        self._days: set[int] = set()
+        self._due: set[int] = set()
+        self._none_late: tuple[int, BinaryArray] = (0, array("bool", np.zeros(0)))
 
     def transaction(self) -> AbstractAsyncContextManager[object]:
         """Return a transaction: all of it is stored, or nothing."""
         return self._connection.transaction()
 
-    async def insert_readings(self, readings: list[JudgedReading]) -> int:
+    async def insert_readings(self, cols: Columns) -> int:
         """Store readings inside the caller's transaction; return how many were new.
 
         Needs :meth:`prepare` first.
         """
-        cols = columns(readings)
-        ids = [self._streams[stream] for stream in cols.stream]
-        beds, streams = [bed for bed, _ in ids], [stream for _, stream in ids]
+        ids = np.array([self._streams[stream] for stream in cols.streams], dtype=np.int64)
+        beds, streams = ids[cols.stream, 0], ids[cols.stream, 1]
+        some_late = bool(cols.late.any())
         cursor = await self._connection.execute(
             query("insert_numerics"),
             [
-                beds,
-                streams,
-                cols.measured_at,
-                cols.received_at,
-                cols.seq,
-                cols.offset_ms,
-                cols.late,
-                cols.status,
-                *transpose(cols.common, len(COMMON_NAMES)),
+                array("int4", beds),
+                array("int4", streams),
+                array("timestamptz", cols.measured_us),
+                array("timestamptz", cols.received_us),
+                array("int8", cols.seq),
+                array("int8", cols.offset_ms),
+                array("bool", cols.late) if some_late else self._not_late(len(beds)),
+                array("int4", cols.sent_ms, cols.sent_unknown),
+                *(array("int8", status, status == 0) for status in cols.status),
+                *(array("float4", values, np.isnan(values)) for values in cols.vitals),
             ],
         )
         stored = cursor.rowcount
         if cols.rare:
             rows = [
-                (beds[row], streams[row], cols.measured_at[row], cols.seq[row], *rest)
+                (
+                    int(beds[row]),
+                    int(streams[row]),
+                    to_datetime(int(cols.measured_us[row]) * 1000),
+                    int(cols.seq[row]),
+                    *rest,
+                )
                 for row, *rest in cols.rare
             ]
             await self._connection.execute(query("insert_rare"), transpose(rows, 7))
-        await self._owe(beds, cols.measured_at)
+        if self.rolls:
+            await self._owe(beds, cols.measured_us)
         return stored
 
     def forget_owed(self) -> None:
         """After a rollback: what was noted as owed may not be."""
         self._due.clear()
 
-    async def prepare(self, readings: list[JudgedReading]) -> None:
-        """Register the streams and partitions that ``readings`` need, each on its own."""
+    def _not_late(self, rows: int) -> BinaryArray:
+        if self._none_late[0] != rows:
+            self._none_late = (rows, array("bool", np.zeros(rows)))
+        return self._none_late[1]
+
+    async def prepare(self, cols: Columns) -> None:
+        """Register the streams and partitions that the readings need, each on its own."""
         if len(self._streams) > STREAMS_CACHED:
             self._streams.clear()
-        for stream in {(r.bed, r.device, r.boot) for r in readings} - self._streams.keys():
-            bed, device, boot = stream
+        for stream in set(cols.streams) - self._streams.keys():
             cursor = await self._connection.execute(
                 query("insert_stream"),
-                {"bed": bed, "hospital": bed.partition("/")[0], "device": device, "boot": boot},
+                {"hospital": stream.bed.partition("/")[0], **asdict(stream)},
             )
             row = await cursor.fetchone()
             assert row is not None
             self._streams[stream] = (row[0], row[1])
-        days = {r.measured_ns // (86_400_000 * MS) for r in readings}
-        for day in days:
-            await self._ensure_partitions(to_datetime(day * 86_400_000 * MS))
+        for day in np.unique(cols.measured_us // DAY_US).tolist():
+            await self._ensure_partitions(day)
 
-    async def _ensure_partitions(self, day: datetime) -> None:
-        if day in self._days:
+    async def _ensure_partitions(self, day: int) -> None:
+        """Make the partitions of a day, counted since 1970."""
+        if not self.rolls or day in self._days:
             return
-        month = day.replace(day=1)
+        at = to_datetime(day * DAY_US * 1000)
+        month = at.replace(day=1)
         next_month = (month + timedelta(days=32)).replace(day=1)
         for parents, start, end in (
-            (BY_DAY, day, day + timedelta(days=1)),
+            (BY_DAY, at, at + timedelta(days=1)),
             (BY_MONTH, month, next_month),
         ):
             for parent in parents:
@@ -113,20 +135,26 @@ class Store:
                 )
         self._days.add(day)
 
-    async def _owe(self, beds: list[int], measured_at: list[datetime]) -> None:
+    async def _owe(self, beds: Ints, measured_us: Ints) -> None:
         """Note the minutes that these readings belong to: their rollup is owed."""
-        owed = {(bed, floor_minute(at)) for bed, at in zip(beds, measured_at, strict=True)}
-        fresh = owed - self._due
+        keys = np.unique(beds << 32 | measured_us // MINUTE_US)
+        fresh = [key for key in keys.tolist() if key not in self._due]
         if not fresh:
             return
-        rows = [(bed, minute, 60) for bed, minute in sorted(fresh)]
-        await self._connection.execute(query("insert_due"), transpose(rows, 3))
+        owed = np.array(fresh, dtype=np.int64)
+        minutes = (owed & 0xFFFFFFFF) * MINUTE_US
+        await self._connection.execute(
+            query("insert_due"),
+            (60, array("int4", owed >> 32), array("timestamptz", minutes)),
+        )
         if len(self._due) > DUE_CACHED:
             self._due.clear()
-        self._due |= fresh
+        self._due.update(fresh)
 
     async def roll(self, now: datetime) -> int:
         """Compute the rollups that are owed for buckets that ended; return how many minutes."""
+        if not self.rolls:
+            return 0
         before = now - ROLL_GRACE
         async with self._connection.transaction():
             minutes = await self._take_due(60, before)
@@ -135,9 +163,11 @@ class Store:
                 await self._connection.execute(
                     "SELECT vigil_roll_minutes(%s::int[], %s::timestamptz[])", (beds, buckets)
                 )
-                hours = sorted({(bed, b.replace(minute=0), 3600) for bed, b in minutes})
-                await self._connection.execute(query("insert_due"), transpose(hours, 3))
-        self._due.difference_update(minutes)
+                hours = sorted({(bed, b.replace(minute=0)) for bed, b in minutes})
+                await self._connection.execute(query("insert_due"), (3600, *transpose(hours, 2)))
+        self._due.difference_update(
+            bed << 32 | from_datetime(bucket) // (1000 * MINUTE_US) for bed, bucket in minutes
+        )
         async with self._connection.transaction():
             hours_due = await self._take_due(3600, before)
             if hours_due:
@@ -199,6 +229,14 @@ class Store:
             (clock.bed, clock.device, to_datetime(clock.since_ns), clock.offset_ns // MS),
         )
 
+    async def insert_status(self, status: DeviceStatus) -> None:
+        """Note what a device said of itself."""
+        at = to_datetime(status.received_ns)
+        await self._connection.execute(
+            query("insert_status"),
+            (status.bed, status.device, status.state, status.interval_s, at),
+        )
+
     async def upsert_rejected(self, kinds: list[Rejected]) -> None:
         """Keep the newest counts of refusals."""
         for kind in kinds:
@@ -217,17 +255,24 @@ class Store:
                 ),
             )
 
+    async def set_policies(self, retention: Retention) -> None:
+        """Tell the database how long things are kept, where it drops them by itself."""
+        await self._connection.execute(
+            "SELECT vigil_set_policies(%s, %s, %s, %s)", astuple(retention)
+        )
+
     async def keep(self, retention: Retention, now: datetime) -> int:
         """Drop what is older than its retention; return how many partitions went."""
         dropped = 0
-        for parents, days in (
-            (BY_DAY, retention.raw_days),
-            (("numerics_1m", "numerics_rare_1m"), retention.minute_days),
-            (("numerics_1h", "numerics_rare_1h"), retention.hour_days),
+        for parents, age in (
+            (BY_DAY, timedelta(days=retention.raw_days)),
+            (("numerics_1m", "numerics_rare_1m"), timedelta(days=retention.minute_days)),
+            (("numerics_1h", "numerics_rare_1h"), timedelta(days=retention.hour_days)),
+            (("wave_block",), timedelta(hours=retention.wave_hours)),
         ):
-            for parent in parents:
+            for parent in parents if self.rolls else ():
                 cursor = await self._connection.execute(
-                    "SELECT vigil_drop_partitions(%s, %s)", (parent, now - timedelta(days=days))
+                    "SELECT vigil_drop_partitions(%s, %s)", (parent, now - age)
                 )
                 row = await cursor.fetchone()
                 dropped += row[0] if row else 0
@@ -244,3 +289,10 @@ class Store:
 def utc(now_ns: int) -> datetime:
     """Return now as the SQL side wants it."""
     return to_datetime(now_ns).astimezone(UTC)
+
+
+def transpose(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Return the columns of ``rows``; ``width`` empty lists when there are none."""
+    return (
+        [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    )

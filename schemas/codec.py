@@ -6,6 +6,7 @@ slowly, to say what a person needs to know.
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from math import isfinite
 from zlib import crc32
@@ -14,6 +15,7 @@ import msgspec
 
 from schemas.alerts import AlertEvent
 from schemas.errors import DecodeError
+from schemas.judged import check as check_judged
 from schemas.times import MS, S, format_time, from_datetime
 from schemas.topics import check_bed
 from schemas.vitals import DEVICE_QUALITIES, Quality
@@ -37,6 +39,11 @@ _judged_out = msgspec.msgpack.Encoder()
 _alert = msgspec.json.Decoder(AlertEvent)
 _rejected = msgspec.json.Decoder(list[Rejected])
 _json = msgspec.json.Encoder()
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_VITAL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_NAMES_CACHED = 50_000
+_names: set[str] = {"-"}
+_shapes: set[tuple[str, ...]] = set()
 _DEVICE = re.compile(rb'"device"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
 _UNREADABLE = (msgspec.DecodeError, RecursionError)
 """What msgspec raises for bad bytes: deep nesting is a RecursionError."""
@@ -44,25 +51,61 @@ _TIME_BOUND = 2**62
 _NO_FLAGS: dict[str, Quality] = {}
 
 
-def _time_ns(field: str, value: int | datetime, device: str) -> int:
+def _time_ns(field: str, value: int | datetime, received_ns: int, device: str) -> int:
     if isinstance(value, int):
-        return value * MS
-    try:
-        return from_datetime(value)
-    except ValueError as error:
-        raise DecodeError("time", f"{field}: {error}", device) from None
-
-
-def _check_time(field: str, time_ns: int, received_ns: int, device: str) -> int:
+        time_ns = value * MS
+    else:
+        try:
+            time_ns = from_datetime(value)
+        except ValueError as error:
+            raise DecodeError("time", f"{field}: {error}", device) from None
     if not received_ns - PAST_NS <= time_ns <= received_ns + FUTURE_NS:
-        shown = format_time(time_ns) if abs(time_ns) < 2**62 else str(time_ns // S)
-        raise DecodeError(
-            "time",
-            f"{field}: {shown} is more than 32 days behind or 1 day ahead of the hub's clock; "
-            "set the device's clock (integers are milliseconds since 1970)",
-            device,
-        )
+        raise _time_error(field, time_ns, device)
     return time_ns
+
+
+def _time_error(field: str, time_ns: int, device: str) -> DecodeError:
+    shown = format_time(time_ns) if abs(time_ns) < 2**62 else str(time_ns // S)
+    return DecodeError(
+        "time",
+        f"{field}: {shown} is more than 32 days behind or 1 day ahead of the hub's clock; "
+        "set the device's clock (integers are milliseconds since 1970)",
+        device,
+    )
+
+
+def _device_flags(quality: dict[str, Quality], device: str) -> dict[str, Quality]:
+    _check_vitals(quality, device)
+    flags = {name: q for name, q in quality.items() if q is not Quality.OK}
+    if not DEVICE_QUALITIES.issuperset(flags.values()):
+        raise DecodeError(
+            "invalid", f"quality: one of {', '.join(sorted(DEVICE_QUALITIES))}", device
+        )
+    return flags
+
+
+def _check_name(field: str, name: str, device: str) -> None:
+    """Check a name of a device or a boot, and remember that it is one."""
+    if not _NAME.fullmatch(name):
+        raise DecodeError(
+            "invalid", f"{field}: {name[:80]!r} is not 1-64 of A-Z a-z 0-9 . _ : -", device
+        )
+    if len(_names) >= _NAMES_CACHED:
+        _names.clear()
+    _names.add(name)
+
+
+def _check_vitals(vitals: Iterable[str], device: str) -> None:
+    """Check the names of vitals, and remember this set of them."""
+    names = tuple(vitals)
+    for name in names:
+        if not _VITAL_NAME.fullmatch(name):
+            raise DecodeError(
+                "invalid", f"vitals: {name[:80]!r} is not 1-32 of a-z 0-9 _, a letter first", device
+            )
+    if len(_shapes) >= _NAMES_CACHED:
+        _shapes.clear()
+    _shapes.add(names)
 
 
 def _explain(payload: bytes, error: Exception) -> DecodeError:
@@ -110,21 +153,19 @@ def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
         message = _numerics.decode(payload)
     except _UNREADABLE as error:
         raise _explain(payload, error) from None
-    device = message.device
-    measured = _check_time(
-        "measured_at", _time_ns("measured_at", message.measured_at, device), received_ns, device
-    )
-    sent = None if message.sent_at is None else _time_ns("sent_at", message.sent_at, device)
-    if sent is not None:
-        _check_time("sent_at", sent, received_ns, device)
-    flags = _NO_FLAGS
+    device, boot = message.device, message.boot or "-"
+    if device not in _names:
+        _check_name("device", device, "")
+    if boot not in _names:
+        _check_name("boot", boot, device)
+    measured = _time_ns("measured_at", message.measured_at, received_ns, device)
+    sent = None
+    if message.sent_at is not None:
+        sent = _time_ns("sent_at", message.sent_at, received_ns, device)
     values = message.vitals
-    if message.quality:
-        flags = {name: q for name, q in message.quality.items() if q is not Quality.OK}
-        if not DEVICE_QUALITIES.issuperset(flags.values()):
-            raise DecodeError(
-                "invalid", f"quality: one of {', '.join(sorted(DEVICE_QUALITIES))}", device
-            )
+    if tuple(values) not in _shapes:
+        _check_vitals(values, device)
+    flags = _device_flags(message.quality, device) if message.quality else _NO_FLAGS
     if None in values.values():
         flags = {n: Quality.MISSING for n, v in values.items() if v is None} | flags
         values = {n: v for n, v in values.items() if v is not None}
@@ -132,17 +173,17 @@ def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
     if seq is None:
         seq = crc32(repr(sorted(message.vitals.items())).encode())
     return Reading(
-        bed=bed,
-        device=device,
-        boot=message.boot or "-",
-        seq=seq,
-        measured_ns=measured,
-        sent_ns=sent,
-        received_ns=received_ns,
-        values=values,  # type: ignore[arg-type]  # nulls were taken out above
-        flags=flags,
-        interval_s=message.interval_s or 1.0,
-        numbered=message.seq is not None,
+        bed,
+        device,
+        boot,
+        seq,
+        measured,
+        sent,
+        received_ns,
+        values,  # type: ignore[arg-type]  # nulls were taken out above
+        flags,
+        message.interval_s or 1.0,
+        message.seq is not None,
     )
 
 
@@ -194,9 +235,11 @@ def encode_judged(batch: JudgedBatch) -> bytes:
 def decode_judged(payload: bytes) -> JudgedBatch:
     """Return a judged batch; raise DecodeError."""
     try:
-        return _judged.decode(payload)
+        batch = _judged.decode(payload)
     except _UNREADABLE as error:
         raise DecodeError("judged", str(error)) from None
+    check_judged(batch)
+    return batch
 
 
 def encode_json(value: object) -> bytes:

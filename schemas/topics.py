@@ -25,6 +25,7 @@ from schemas.errors import TopicError
 ROOT = "vigil/v1"
 JUDGED_FILTER = f"{ROOT}/+/judged"
 ALERTS_FILTER = f"{ROOT}/+/+/+/alerts/+"
+WAVES_FILTER = f"{ROOT}/+/+/+/waves/+"
 REJECTED_TOPIC = f"{ROOT}/hub/rejected"
 HEALTH_FILTER = f"{ROOT}/hub/health/+"
 

@@ -134,10 +134,6 @@ COMMON: tuple[Vital, ...] = (
     Vital(
         "awrr", "/min", 0, 150, 1, "呼吸频率(CO₂)", "Resp. rate (CO₂)", "次/分", 151594, "9279-1"
     ),
-)
-"""Vitals with a column of their own, in the order of their nibble in ``status``. Append only."""
-
-RARE: tuple[Vital, ...] = (
     *_bp("bp", "血压", "BP", 3600, (None, None, None), ("8480-6", "8462-4", "8478-0"), None),
     *_bp("pap", "肺动脉", "PAP", 1, (None, None, None), (None, None, None), None),
     Vital(
@@ -160,38 +156,46 @@ RARE: tuple[Vital, ...] = (
     Vital("vt", "mL", 0, 3000, 10, "潮气量", "Tidal volume", "mL", 151980, "76222-9"),
     Vital("pvc", "/min", 0, 200, 10, "室性早搏", "PVC rate", "次/分", 148066),
 )
-"""Known vitals that are rare enough for the narrow table. Unknown ones are kept there too."""
+"""Vitals with a column of their own, in the order of their nibble in the status columns. Append
+only; with a migration that adds the columns. Any other vital is kept in a narrow table."""
 
-VITALS: dict[str, Vital] = {v.name: v for v in (*COMMON, *RARE)}
+VITALS: dict[str, Vital] = {v.name: v for v in COMMON}
 COMMON_NAMES: tuple[str, ...] = tuple(v.name for v in COMMON)
 COMMON_SLOT: dict[str, int] = {name: i for i, name in enumerate(COMMON_NAMES)}
 
 
-def pack_status(flags: dict[str, Quality]) -> int | None:
-    """Return the qualities of the common vitals, 4 bits each from the lowest; None when all ok.
+NIBBLES = 15
+"""Qualities in one status column: 4 bits each, and the sign bit stays clear."""
+
+
+def pack_status(flags: dict[str, Quality]) -> tuple[int | None, int | None]:
+    """Return the qualities of the common vitals as the two status columns; None when all ok.
 
     >>> pack_status({"pr": Quality.SENTINEL})
-    32
-    >>> pack_status({}) is None
-    True
+    (32, None)
+    >>> pack_status({})
+    (None, None)
     """
-    status = 0
+    packed = [0, 0]
     for name, quality in flags.items():
         slot = COMMON_SLOT.get(name)
         if slot is not None:
-            status |= QUALITY_CODE[quality] << (4 * slot)
-    return status or None
+            column, nibble = divmod(slot, NIBBLES)
+            packed[column] |= QUALITY_CODE[quality] << (4 * nibble)
+    return packed[0] or None, packed[1] or None
 
 
-def unpack_status(status: int | None) -> dict[str, Quality]:
-    """Return the not-ok qualities in a packed status: the inverse of :func:`pack_status`.
+def unpack_status(*columns: int | None) -> dict[str, Quality]:
+    """Return the not-ok qualities in status columns: the inverse of :func:`pack_status`.
 
-    >>> unpack_status(32)
+    >>> unpack_status(32, None)
     {'pr': <Quality.SENTINEL: 'sentinel'>}
     """
     qualities = tuple(Quality)
-    return {
-        name: qualities[code]
-        for name, slot in COMMON_SLOT.items()
-        if (code := (status or 0) >> (4 * slot) & 15)
-    }
+    out = {}
+    for name, slot in COMMON_SLOT.items():
+        column, nibble = divmod(slot, NIBBLES)
+        code = (columns[column] or 0) >> (4 * nibble) & 15
+        if code:
+            out[name] = qualities[code]
+    return out

@@ -13,24 +13,26 @@ from msgspec import Meta, Struct
 from schemas.vitals import Quality
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
-VitalName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Time = Annotated[int, Meta(ge=-(2**53), le=2**53)] | datetime
 Interval = Annotated[float, Meta(ge=0.1, le=86_400)]
 Sequence = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class NumericsMessage(Struct, gc=False):
-    """What a device publishes on ``…/numerics``: one set of numbers measured at one time."""
+    """What a device publishes on ``…/numerics``: one set of numbers measured at one time.
+
+    The codec checks the names in it, once each: a pattern here would be matched for every message.
+    """
 
     v: Literal[1]
-    device: Name
+    device: str
     measured_at: Time
-    vitals: Annotated[dict[VitalName, float | None], Meta(min_length=1, max_length=64)]
-    boot: Name | None = None
+    vitals: Annotated[dict[str, float | None], Meta(min_length=1, max_length=64)]
+    boot: str | None = None
     seq: Sequence | None = None
     sent_at: Time | None = None
     interval_s: Interval | None = None
-    quality: Annotated[dict[VitalName, Quality], Meta(max_length=64)] | None = None
+    quality: Annotated[dict[str, Quality], Meta(max_length=64)] | None = None
 
 
 class StatusMessage(Struct):
@@ -54,13 +56,14 @@ class CommandMessage(Struct):
     at_ns: int
 
 
-class Reading(Struct, frozen=True, gc=False):
-    """One device's numbers at one time, decoded and (after ``judge``) with a quality per vital.
+class Reading(Struct, gc=False):
+    """One device's numbers at one time, decoded and then, by the pipeline, judged in place.
 
     ``values`` holds every number that came, usable or not; ``flags`` a quality for each vital
     that is not ok, so a vital in ``flags`` but not in ``values`` is missing with a reason.
     ``offset_ns`` is the device clock offset in use (receive minus send, 0 when unknown).
     ``late``: judged as history, not as news. ``behind``: it fills a gap behind what was judged.
+    ``numbered``: ``seq`` is the device's own; else it stands for the content.
     """
 
     bed: str
@@ -84,23 +87,6 @@ class Reading(Struct, frozen=True, gc=False):
         return f"{self.device}|{self.boot}|{self.seq}|{self.measured_ns}"
 
 
-class JudgedReading(Struct, array_like=True, gc=False):
-    """One judged reading inside a batch. ``flags`` holds only qualities that are not ok."""
-
-    bed: str
-    device: str
-    boot: str
-    seq: int
-    measured_ns: int
-    sent_ns: int | None
-    received_ns: int
-    offset_ns: int
-    late: bool
-    interval_s: float
-    values: dict[str, float]
-    flags: dict[str, Quality]
-
-
 class ClockOffset(Struct, array_like=True):
     """From ``since_ns`` (hub time) on, this device's clock is behind ours by ``offset_ns``."""
 
@@ -110,13 +96,50 @@ class ClockOffset(Struct, array_like=True):
     offset_ns: int
 
 
+class Stream(Struct, array_like=True, frozen=True):
+    """What the readings of one boot of one device on one bed have in common."""
+
+    bed: str
+    device: str
+    boot: str
+    interval_s: float
+    numbered: bool
+
+
+class DeviceStatus(Struct, array_like=True):
+    """A device's own word on itself, as intake took it."""
+
+    bed: str
+    device: str
+    state: str
+    interval_s: float | None
+    received_ns: int
+
+
 class JudgedBatch(Struct):
-    """What intake publishes on ``vigil/v1/{hospital}/judged`` every 50-100 ms (MessagePack)."""
+    """What intake publishes on ``vigil/v1/{hospital}/judged`` every 50-100 ms (MessagePack).
+
+    Readings stand as columns of equal length, a row a reading: ``stream`` and ``shape`` are indices
+    into ``streams`` and ``shapes``; a shape names the vitals of ``values`` in order. ``flags``
+    holds only qualities that are not ok, as (row, vital, quality). ``schemas.judged`` packs.
+    """
 
     v: int
     judged_ns: int
-    readings: list[JudgedReading]
-    clocks: list[ClockOffset]
+    streams: list[Stream] = []
+    shapes: list[tuple[str, ...]] = []
+    stream: list[int] = []
+    shape: list[int] = []
+    seq: list[int] = []
+    measured_ns: list[int] = []
+    sent_ns: list[int | None] = []
+    received_ns: list[int] = []
+    offset_ns: list[int] = []
+    late: list[bool] = []
+    values: list[list[float]] = []
+    flags: list[tuple[int, str, Quality]] = []
+    clocks: list[ClockOffset] = []
+    statuses: list[DeviceStatus] = []
 
 
 class Rejected(Struct):

@@ -1,14 +1,16 @@
 """What holds for every stream of readings, not only for those we thought of."""
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ingest.batch import columns
 from schemas.codec import decode_judged, decode_numerics, encode_judged, encode_numerics
 from schemas.errors import DecodeError
+from schemas.judged import pack, unpack
 from schemas.times import from_datetime, to_datetime
 from schemas.vitals import COMMON_NAMES, VITALS, Quality, pack_status, unpack_status
-from schemas.wire import JudgedBatch
 from tests.support.readings import T0, feed, pipeline, reading
 
 finite = st.floats(-1e6, 1e6, allow_nan=False, width=32)
@@ -94,17 +96,27 @@ def test_no_order_makes_a_firing_alert_vanish_without_an_event(moves, rng):
 def test_splitting_a_batch_anywhere_stores_the_same(moves, cut):
     line = pipeline()
     judged = [r for item in story(moves) if (r := feed(line, item).reading)]
-    whole = columns(judged)
-    parts = [columns(judged[:cut]), columns(judged[cut:])]
-    assert whole.common == parts[0].common + parts[1].common
-    assert whole.measured_at == parts[0].measured_at + parts[1].measured_at
-    batch = JudgedBatch(1, T0, judged, [])
-    assert decode_judged(encode_judged(batch)) == batch
+    whole = columns([pack(judged, T0)])
+    parts = columns([pack(judged[:cut], T0), pack(judged[cut:], T0)])
+    assert whole.streams == parts.streams
+    assert whole.rare == parts.rare
+    for name in ("stream", "measured_us", "received_us", "seq", "sent_ms", "late", "status"):
+        assert np.array_equal(getattr(whole, name), getattr(parts, name))
+    assert np.array_equal(whole.vitals, parts.vitals, equal_nan=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps)
+def test_judged_readings_survive_the_wire(moves):
+    line = pipeline()
+    judged = [r for item in story(moves) if (r := feed(line, item).reading)]
+    found = list(unpack(decode_judged(encode_judged(pack(judged, T0)))))
+    assert [replace(r, behind=False) for r in judged] == found
 
 
 @given(st.dictionaries(st.sampled_from(COMMON_NAMES), st.sampled_from(list(Quality)[1:])))
 def test_packed_status_is_reversible(flags):
-    assert unpack_status(pack_status(flags)) == flags
+    assert unpack_status(*pack_status(flags)) == flags
 
 
 @given(st.integers(0, 4_000_000_000_000_000))

@@ -1,4 +1,4 @@
 -- Note the buckets whose rollup is owed.
 INSERT INTO rollup_due (bed_id, bucket, width_s)
-SELECT * FROM unnest(%b::int[], %b::timestamptz[], %b::int[])
+SELECT bed_id, bucket, %s FROM unnest(%b::int[], %b::timestamptz[]) AS due (bed_id, bucket)
 ON CONFLICT DO NOTHING

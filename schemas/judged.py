@@ -1,0 +1,102 @@
+"""Judged readings as columns and back: what intake packs, recorder and console unpack. Pure."""
+
+from collections.abc import Iterator
+
+from schemas.errors import DecodeError
+from schemas.vitals import Quality
+from schemas.wire import ClockOffset, DeviceStatus, JudgedBatch, Reading, Stream
+
+VERSION = 2
+
+
+def pack(
+    readings: list[Reading],
+    judged_ns: int,
+    clocks: list[ClockOffset] | None = None,
+    statuses: list[DeviceStatus] | None = None,
+) -> JudgedBatch:
+    """Return ``readings``, in their order, as one batch."""
+    streams: dict[tuple[str, str, str, float, bool], int] = {}
+    shapes: dict[tuple[str, ...], int] = {}
+    stream, shape = [], []
+    flags: list[tuple[int, str, Quality]] = []
+    for row, r in enumerate(readings):
+        stream.append(
+            streams.setdefault((r.bed, r.device, r.boot, r.interval_s, r.numbered), len(streams))
+        )
+        shape.append(shapes.setdefault(tuple(r.values), len(shapes)))
+        if r.flags:
+            flags += [(row, vital, quality) for vital, quality in r.flags.items()]
+    return JudgedBatch(
+        v=VERSION,
+        judged_ns=judged_ns,
+        streams=[Stream(*key) for key in streams],
+        shapes=list(shapes),
+        stream=stream,
+        shape=shape,
+        seq=[r.seq for r in readings],
+        measured_ns=[r.measured_ns for r in readings],
+        sent_ns=[r.sent_ns for r in readings],
+        received_ns=[r.received_ns for r in readings],
+        offset_ns=[r.offset_ns for r in readings],
+        late=[r.late for r in readings],
+        values=[list(r.values.values()) for r in readings],
+        flags=flags,
+        clocks=clocks or [],
+        statuses=statuses or [],
+    )
+
+
+def check(batch: JudgedBatch) -> None:
+    """Raise DecodeError unless all columns are of one length and every index points somewhere."""
+    rows = len(batch.stream)
+    columns = (
+        batch.shape,
+        batch.seq,
+        batch.measured_ns,
+        batch.sent_ns,
+        batch.received_ns,
+        batch.offset_ns,
+        batch.late,
+        batch.values,
+    )
+    if any(len(column) != rows for column in columns):
+        raise DecodeError("judged", "the columns of a judged batch differ in length")
+    if not rows:
+        return
+    if not (min(batch.stream) >= 0 and max(batch.stream) < len(batch.streams)):
+        raise DecodeError("judged", "a row points at no stream")
+    if not (min(batch.shape) >= 0 and max(batch.shape) < len(batch.shapes)):
+        raise DecodeError("judged", "a row points at no shape")
+    widths = [len(shape) for shape in batch.shapes]
+    if any(
+        len(values) != widths[shape]
+        for values, shape in zip(batch.values, batch.shape, strict=True)
+    ):
+        raise DecodeError("judged", "a row has more or fewer values than its shape")
+    if any(not 0 <= row < rows for row, _, _ in batch.flags):
+        raise DecodeError("judged", "a flag points at no row")
+
+
+def unpack(batch: JudgedBatch) -> Iterator[Reading]:
+    """Yield the readings of a batch in their order: the inverse of :func:`pack`."""
+    flags: dict[int, dict[str, Quality]] = {}
+    for row, vital, quality in batch.flags:
+        flags.setdefault(row, {})[vital] = quality
+    for row, (stream, shape) in enumerate(zip(batch.stream, batch.shape, strict=True)):
+        of = batch.streams[stream]
+        yield Reading(
+            bed=of.bed,
+            device=of.device,
+            boot=of.boot,
+            seq=batch.seq[row],
+            measured_ns=batch.measured_ns[row],
+            sent_ns=batch.sent_ns[row],
+            received_ns=batch.received_ns[row],
+            values=dict(zip(batch.shapes[shape], batch.values[row], strict=True)),
+            flags=flags.get(row, {}),
+            interval_s=of.interval_s,
+            numbered=of.numbered,
+            offset_ns=batch.offset_ns[row],
+            late=batch.late[row],
+        )
