@@ -60,11 +60,17 @@ class BedState(Struct):
     heard_ns: int = 0
     contested_ns: int = 0
     last_measured_ns: int = 0
-    last_key: str = ""
+    last_boot: str = ""
+    last_seq: int = 0
     device: str = ""
     interval_s: float = 1.0
     ended: bool = False
     offline: bool = False
+
+    @property
+    def last_key(self) -> str:
+        """The key of the last reading, as ``Reading.key`` writes it."""
+        return f"{self.device}|{self.last_boot}|{self.last_seq}|{self.last_measured_ns}"
 
 
 class EngineState(Struct):
@@ -117,8 +123,8 @@ class Engine:
 
     def _hear(self, now: _Pass) -> None:
         bed, reading = now.bed, now.reading
-        if not bed.heard_ns or not reading.late:
-            bed.heard_ns = max(bed.heard_ns, reading.received_ns)  # only fresh data break silence
+        if reading.received_ns > bed.heard_ns and (not reading.late or not bed.heard_ns):
+            bed.heard_ns = reading.received_ns  # only fresh data break silence
         if reading.behind:
             return
         interval_s = reading.interval_s
@@ -126,7 +132,8 @@ class Engine:
             interval_s = min(interval_s, bed.interval_s)  # a cuff does not excuse a monitor
         bed.device, bed.interval_s = reading.device, interval_s
         bed.ended = bed.offline = False
-        bed.last_measured_ns, bed.last_key = reading.measured_ns, reading.key
+        bed.last_boot, bed.last_seq = reading.boot, reading.seq
+        bed.last_measured_ns = reading.measured_ns
         if NO_DATA in bed.technical and not reading.late:
             now.events.append(self._close(bed, NO_DATA, reading.measured_ns, now.judged_ns))
 

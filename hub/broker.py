@@ -37,6 +37,8 @@ class Connection(asyncio.Protocol):
     """One connection to the broker: an async context manager, good until the broker is lost.
 
     With ``durable`` the broker keeps the session: what arrives while we are away waits there.
+    ``gather_s``: after a read, wait this long for more before the next. At thousands of small
+    messages a second, waking up for each costs more than all that is made of it.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Connection(asyncio.Protocol):
         filters: tuple[str, ...] = (),
         durable: bool = False,
         will: Will | None = None,
+        gather_s: float = 0.0,
     ) -> None:
         parts = urlsplit(url)
         self._secure = parts.scheme == "mqtts"
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or (8883 if self._secure else 1883)
         self._filters = filters
+        self._gather_s = gather_s
         credentials = None
         if parts.username:
             credentials = Credentials(unquote(parts.username), unquote(parts.password or ""))
@@ -240,6 +244,13 @@ class Connection(asyncio.Protocol):
         if arrived:
             self._inbox += arrived
             self._arrived.set()
+            if self._gather_s and self._transport is not None:
+                self._transport.pause_reading()
+                self._loop.call_later(self._gather_s, self._read_on)
+
+    def _read_on(self) -> None:
+        if self._lost is None and self._transport is not None:
+            self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Note that the line is gone: called by asyncio."""

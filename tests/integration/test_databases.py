@@ -1,0 +1,315 @@
+"""Every migration and every query, on plain PostgreSQL and on TimescaleDB: the same answers."""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+import numpy as np
+import psycopg
+import pytest
+
+import hub.database
+from hub import accounts
+from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrate, migrations, query
+from hub.reads import export_rows, fetch, trend
+from hub.waves import read_waves
+from ingest.batch import columns
+from ingest.store import Retention, Store
+from ingest.wave_store import WaveStore
+from schemas.judged import pack
+from schemas.times import MS, S, to_datetime
+from schemas.vitals import Quality
+from schemas.wire import ClockOffset, DeviceStatus, Rejected
+from tests.support import timescale
+from tests.support.readings import feed, pipeline, reading
+from tests.unit.schemas.test_waves import chunk
+
+BED = "d/icu/b1"
+KEPT = Retention(raw_days=30, minute_days=730, hour_days=3650, wave_hours=72)
+
+
+def named(hub, database):
+    return hub.settings.database_address.rsplit("/", 1)[0] + "/" + database
+
+
+@pytest.fixture(scope="module")
+def plain(hub):
+    """An empty database on the embedded server."""
+    with psycopg.connect(hub.settings.database_address, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE compare")
+    return named(hub, "compare")
+
+
+@pytest.fixture(scope="module")
+def timescaled():
+    """An empty TimescaleDB."""
+    with timescale.serve() as url:
+        yield url
+
+
+def a_story(at_ns):
+    """Two hours of two beds, two days ago, as intake judges them: alerts, rare vitals, gaps."""
+    line = pipeline()
+    rng = np.random.default_rng(5)
+    readings, events = [], []
+    shift = at_ns - reading(0).measured_ns
+    for t in range(0, 7200, 5):
+        if 3000 < t < 3600:
+            continue
+        values = {
+            "hr": float(70 + rng.integers(0, 9) + (80 if 600 < t < 900 else 0)),
+            "spo2": 500.0 if t % 400 == 0 else 97.0,
+            "temp": round(36.5 + t / 10_000, 1),
+            "pap_mean": float(20 + t % 7),
+        }
+        if t % 60 == 0:
+            values["lactate"] = 1.5 + t / 7200
+        for bed in (BED, "d/icu/b2"):
+            item = reading(t, bed=bed, device=f"m-{bed[-1]}", interval_s=5.0, **values)
+            item.measured_ns += shift
+            item.sent_ns = item.measured_ns + 3 * MS
+            item.received_ns = item.measured_ns + 7 * MS
+            outcome = feed(line, item)
+            readings.append(outcome.reading)
+            events += outcome.events
+    return readings, events
+
+
+def waves(at_ns):
+    rng = np.random.default_rng(6)
+    made = []
+    for seq in range(150):
+        if seq in (40, 41, 42):
+            continue
+        samples = np.cumsum(rng.integers(-9, 10, 250)).astype(np.int16)
+        at = at_ns + seq * S
+        made.append(chunk(bed=BED, seq=seq, measured_ns=at, received_ns=at + S, samples=samples))
+    return made
+
+
+async def refresh(connection, flavour):
+    """Let the database catch up: on TimescaleDB what its background workers would run."""
+    if flavour == PLAIN:
+        return
+    jobs = await (
+        await connection.execute(
+            "SELECT job_id FROM timescaledb_information.jobs WHERE job_id >= 1000"
+            " ORDER BY proc_name DESC, job_id"
+        )
+    ).fetchall()
+    for (job,) in jobs:
+        await connection.execute(f"CALL run_job({job})")
+
+
+def plainly(rows):
+    """Rows without what the server alone decides."""
+    return [
+        {k: v for k, v in row.items() if k not in ("stored_at", "first_seen", "id")} for row in rows
+    ]
+
+
+async def exercise(url, at_ns):
+    """Migrate, store everything that is ever stored, and ask everything that is ever asked."""
+    out = {"applied": [name.split(".")[0] for name in await migrate(url)]}
+    assert await migrate(url) == []
+    readings, events = a_story(at_ns)
+    now = to_datetime(at_ns + 2 * 86_400 * S)
+    asked = {"bed": BED, "start": to_datetime(at_ns - S), "end": to_datetime(at_ns + 7300 * S)}
+    async with await connect(url) as connection:
+        flavour = await flavour_of(connection)
+        store = Store(connection, flavour)
+        await store.set_policies(KEPT)
+        batches = [
+            pack(readings[i : i + 300], at_ns, [ClockOffset("m-1", BED, at_ns, 5 * MS)])
+            for i in range(0, len(readings), 300)
+        ]
+        for again in (False, True):
+            cols = columns(batches)
+            await store.prepare(cols)
+            async with store.transaction():
+                out[f"inserted again {again}"] = await store.insert_readings(cols)
+                for event in events:
+                    await store.insert_alert(event)
+                await store.insert_clock(batches[0].clocks[0])
+                await store.insert_status(DeviceStatus(BED, "m-1", "online", 5.0, at_ns))
+                await store.upsert_rejected(
+                    [Rejected("e", "m-1", "time", 3, at_ns, at_ns, "why", "topic", "sample")]
+                )
+        while await store.roll(now):
+            pass
+        await store.roll(now)
+        await refresh(connection, flavour)
+
+        fetched = partial(fetch, connection)
+        for name, parameters in (
+            ("select_beds", {}),
+            ("select_bed", {"bed": BED}),
+            ("select_alerts", {"bed": BED, "since": asked["start"], "open": False, "limit": 99}),
+            ("select_alert_events", {"bed": None, "since": asked["start"], "limit": 99}),
+            ("select_clocks", {"limit": 9}),
+            ("select_rejected", {"device": None, "limit": 9}),
+            ("select_run_counts", {"boots": ["b1"], "since": asked["start"]}),
+        ):
+            out[name] = plainly(await fetched(name, **parameters))
+        for name in ("raw", "1m", "1h"):
+            out[name] = await fetched(f"select_trend_{name}", **asked)
+            assert out[name]
+        out["spans"] = [
+            len(await trend(connection, BED, asked["end"] - timedelta(hours=h), asked["end"]))
+            for h in (1, 24, 168)
+        ]
+        out["export"] = [row async for row in export_rows(connection, **asked)]
+        for width in ("1m", "1h"):
+            out[f"rare {width}"] = await (
+                await connection.execute(f"SELECT * FROM numerics_rare_{width} ORDER BY 1, 2, 3")
+            ).fetchall()
+
+        wave_store = WaveStore(connection, flavour)
+        sent = waves(at_ns)
+        for some in (sent[:100], sent[90:]):
+            async with wave_store.transaction():
+                await wave_store.insert_chunks(some)
+            for signal in list(wave_store.staged):
+                await wave_store.make_blocks(signal, at_ns + 100 * S)
+        again = WaveStore(connection, flavour)
+        await again.load()
+        out["staged"] = again.staged
+        found = await read_waves(connection, BED, asked["start"], asked["end"], "ecg-ii")
+        assert [s.start_ns - at_ns for s in found] == [0, 43 * S]
+        whole = np.concatenate([s.samples for s in found])
+        assert np.array_equal(whole, np.concatenate([c.samples for c in sent]))
+        for signal in list(again.staged):
+            await again.make_blocks(signal, at_ns + 999 * S)
+        assert again.staged == {}
+        out["dropped"] = await store.keep(KEPT, now) if flavour == PLAIN else 0
+
+        token = await accounts_story(connection)
+        assert token
+    return flavour, out
+
+
+async def accounts_story(connection):
+    await accounts.set_account(connection, "nurse", "long enough", "county-nurse")
+    token = await accounts.open_session(connection, "nurse", 1.0)
+    found = await accounts.find_session(connection, token)
+    await accounts.close_session(connection, token)
+    assert await accounts.find_session(connection, token) is None
+    return found
+
+
+@pytest.fixture(scope="module")
+def at_ns():
+    import time
+
+    return (time.time_ns() - 2 * 86_400 * S) // (3600 * S) * 3600 * S
+
+
+def test_every_query_gives_the_same_answers_on_both(plain, timescaled, at_ns, monkeypatch):
+    used = set()
+    query.cache_clear()
+    real = hub.database.files
+
+    class Recording:
+        def __init__(self, package):
+            self.package = real(package)
+
+        def joinpath(self, *parts):
+            used.add(parts[-1])
+            return self.package.joinpath(*parts)
+
+    monkeypatch.setattr(hub.database, "files", Recording)
+    one, ours = asyncio.run(exercise(plain, at_ns))
+    other, theirs = asyncio.run(exercise(timescaled, at_ns))
+    assert (one, other) == (PLAIN, TIMESCALE)
+    ours["applied"], theirs["applied"] = len(ours["applied"]), len(theirs["applied"])
+    for name, answer in ours.items():
+        assert answer == theirs[name], name
+    there = {p.name for p in real("schemas").joinpath("sql", "queries").iterdir()}
+    assert there - used == set(), "queries that no answer was compared for"
+
+
+def test_the_columnstore_keeps_answers_and_refuses_repeats(timescaled, at_ns):
+    async def compressed():
+        async with await connect(timescaled) as connection:
+            asked = {
+                "bed": BED,
+                "start": to_datetime(at_ns - S),
+                "end": to_datetime(at_ns + 7300 * S),
+            }
+            before = [row async for row in export_rows(connection, **asked)]
+            await connection.execute(
+                "SELECT compress_chunk(c, true) FROM show_chunks('numerics') AS c"
+            )
+            state = await (
+                await connection.execute(
+                    "SELECT count(*) FROM timescaledb_information.chunks"
+                    " WHERE hypertable_name = 'numerics' AND is_compressed"
+                )
+            ).fetchone()
+            store = Store(connection, TIMESCALE)
+            cols = columns([pack(a_story(at_ns)[0], at_ns)])
+            await store.prepare(cols)
+            async with store.transaction():
+                again = await store.insert_readings(cols)
+            after = [row async for row in export_rows(connection, **asked)]
+            return before, state[0], again, after
+
+    before, chunks, again, after = asyncio.run(compressed())
+    assert chunks >= 1
+    assert again == 0
+    assert after == before
+
+
+def old_rows(connection, at_ns):
+    """What version 0.1.0 left in its tables."""
+    connection.execute("INSERT INTO bed (name, hospital) VALUES ('o/icu/b1', 'o')")
+    connection.execute("INSERT INTO stream (bed_id, device, boot) VALUES (1, 'm', 'b')")
+    day = to_datetime(at_ns).replace(hour=0, minute=0, second=0, microsecond=0)
+    for parent in ("numerics", "numerics_rare"):
+        connection.execute(
+            "SELECT vigil_add_partition(%s, %s, %s)", (parent, day, day + timedelta(days=1))
+        )
+    connection.execute(
+        "INSERT INTO numerics (measured_at, received_at, seq, status, bed_id, stream_id, offset_ms,"
+        " late, hr, spo2) VALUES (%s, %s, 1, 256, 1, 1, 0, false, 71, 300)",
+        (to_datetime(at_ns), to_datetime(at_ns)),
+    )
+    connection.execute(
+        "INSERT INTO numerics_rare VALUES (%s, 1, 1, 1, 'fio2', 40, 0)", (to_datetime(at_ns),)
+    )
+
+
+@pytest.mark.parametrize("flavour", [PLAIN, TIMESCALE])
+def test_an_upgrade_keeps_what_the_first_version_stored(hub, flavour, at_ns):
+    if flavour == PLAIN:
+        with psycopg.connect(hub.settings.database_address, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE upgrade")
+        upgraded(named(hub, "upgrade"), at_ns)
+    else:
+        with timescale.serve() as url:
+            upgraded(url, at_ns)
+
+
+def upgraded(url, at_ns):
+    name, checksum, text = migrations(PLAIN)[0]
+    with psycopg.connect(url, options="-c timezone=UTC") as connection:
+        connection.execute(
+            "CREATE TABLE migration (name text PRIMARY KEY, checksum text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute(text.encode())
+        connection.execute(
+            "INSERT INTO migration (name, checksum) VALUES (%s, %s)", (name, checksum)
+        )
+        old_rows(connection, at_ns)
+
+    async def after():
+        assert len(await migrate(url)) == 3
+        async with await connect(url) as connection:
+            asked = {"start": to_datetime(at_ns - S), "end": to_datetime(at_ns + S)}
+            return [row async for row in export_rows(connection, "o/icu/b1", **asked)]
+
+    [row] = asyncio.run(after())
+    assert (row["hr"], row["spo2"], row["status"]) == (71, 300, 256)
+    assert row["rare"] == {"fio2": [40, 0]}
+    assert Quality.SENTINEL  # 256: the third vital's nibble
