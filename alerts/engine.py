@@ -224,19 +224,39 @@ class Engine:
     def tick(self, now_ns: int) -> list[AlertEvent]:
         """Say which beds have fallen silent, and close what has passed by itself."""
         events: list[AlertEvent] = []
-        rule = self.pack.silence
-        for name, bed in self.state.beds.items():
-            if CONTESTED in bed.technical and now_ns - bed.contested_ns > CONTESTED_CLEAR_NS:
-                events.append(self._close(bed, CONTESTED, now_ns, now_ns))
-            if bed.ended or not bed.heard_ns or NO_DATA in bed.technical:
-                continue
-            silent_ns = now_ns - max(bed.heard_ns, self.state.listening_ns)
-            if silent_ns > max(rule.after_s, 3 * bed.interval_s) * S:
-                words = silence_sentence(
-                    rule, self._label(name), now_ns - bed.heard_ns, offline=bed.offline
-                )
-                events.append(self._open(name, bed, NO_DATA, rule.priority, words, now_ns))
+        for name in self.state.beds:
+            events += self.tick_bed(name, now_ns)
         return events
+
+    def tick_bed(self, name: str, now_ns: int) -> list[AlertEvent]:
+        """Let time pass for one bed."""
+        events: list[AlertEvent] = []
+        bed = self.state.beds[name]
+        contested_ns, silent_ns = self._deadlines(bed)
+        if contested_ns is not None and now_ns > contested_ns:
+            events.append(self._close(bed, CONTESTED, now_ns, now_ns))
+        if silent_ns is not None and now_ns > silent_ns:
+            rule = self.pack.silence
+            words = silence_sentence(
+                rule, self._label(name), now_ns - bed.heard_ns, offline=bed.offline
+            )
+            events.append(self._open(name, bed, NO_DATA, rule.priority, words, now_ns))
+        return events
+
+    def due_ns(self, name: str) -> int | None:
+        """Return the time after which a tick would change this bed; None: no tick would."""
+        bed = self.state.beds.get(name)
+        if bed is None:
+            return None
+        return min((t for t in self._deadlines(bed) if t is not None), default=None)
+
+    def _deadlines(self, bed: BedState) -> tuple[int | None, int | None]:
+        """Return after when a contest is over, and after when the bed is silent."""
+        contested_ns = bed.contested_ns + CONTESTED_CLEAR_NS if CONTESTED in bed.technical else None
+        if bed.ended or not bed.heard_ns or NO_DATA in bed.technical:
+            return contested_ns, None
+        patience_ns = int(max(self.pack.silence.after_s, 3 * bed.interval_s) * S)
+        return contested_ns, max(bed.heard_ns, self.state.listening_ns) + patience_ns
 
     def clock(
         self,

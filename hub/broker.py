@@ -237,7 +237,8 @@ class Connection(asyncio.Protocol):
         """Take what has arrived: called by asyncio."""
         self._heard = True
         try:
-            arrived = self._receiver.feed(data, now_ns())
+            # To the microsecond, as it is stored: a replay decides from the same numbers.
+            arrived = self._receiver.feed(data, now_ns() // 1000 * 1000)
         except BrokerError as error:
             self._abort(str(error))
             return

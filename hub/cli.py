@@ -1,58 +1,19 @@
 """The command line and the composition root: the only place that wires services together."""
 
 import asyncio
-import csv
-import os
 import sys
-from collections.abc import Coroutine
-from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import psycopg
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hub.settings import Settings, load_settings
+from hub import cli_data  # noqa: F401 - its commands register themselves
+from hub.cli_base import Json, app, call, err, out, read_settings, show
+from hub.settings import Settings
 from schemas.errors import HubError, StoreError
-
-app = typer.Typer(
-    help="Vigil 守望: a hub for real-time ICU vital signs. It supplements the bedside alarm.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-_options: dict[str, Any] = {}
-err = Console(stderr=True)
-out = Console()
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-LAST_DAY = timedelta(days=1)
-
-
-@app.callback()
-def main(
-    data: Annotated[Path | None, typer.Option(help="Data folder (VIGIL_DATA).")] = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
-) -> None:
-    """Options that every command takes."""
-    _options.update(data=data, file=settings)
-
-
-def _settings(data: Path | None = None) -> Settings:
-    from hub.environment import check_names
-
-    check_names(os.environ)
-    return load_settings(_options.get("file"), data=data or _options.get("data"))
-
-
-def _call(work: Coroutine[Any, Any, None]) -> None:
-    """Run a command's coroutine; our own errors become one line and exit code 1."""
-    import uvloop
-
-    uvloop.run(work)
 
 
 def run_app() -> None:
@@ -77,7 +38,7 @@ def up(
     from hub.process import run
     from hub.up import Plan, up
 
-    settings = _settings(data)
+    settings = read_settings(data)
     if demo and settings.sites is None:
         from importlib.resources import files
 
@@ -95,7 +56,7 @@ def intake() -> None:
     from hub.sites import load_sites
     from ingest.intake import Intake
 
-    settings = _settings()
+    settings = read_settings()
     configure("intake", settings.log)
     labels = load_sites(settings.sites).labels()
     service = Intake(settings, load_pack(settings.intake.pack), labels)
@@ -109,7 +70,7 @@ def recorder() -> None:
     from hub.process import run
     from ingest.recorder import Recorder
 
-    settings = _settings()
+    settings = read_settings()
     configure("recorder", settings.log)
     run(lambda stop: Recorder(settings).run(stop))
 
@@ -121,7 +82,7 @@ def dashboard() -> None:
     from hub.logs import configure
     from hub.sites import load_sites
 
-    settings = _settings()
+    settings = read_settings()
     configure("dashboard", settings.log)
     serve(settings, load_sites(settings.sites))
 
@@ -132,10 +93,10 @@ def migrate() -> None:
     from hub.database import migrate
 
     async def work() -> None:
-        applied = await migrate(_settings().database_address)
+        applied = await migrate(read_settings().database_address)
         out.print("\n".join(applied) or "nothing to do")
 
-    _call(work())
+    call(work())
 
 
 @app.command()
@@ -144,6 +105,10 @@ def simulate(
     bed: Annotated[str, typer.Option(help="One bed as hospital/unit/bed.")] = "sim/icu/bed-01",
     scenario: Annotated[str, typer.Option(help="Its story: see --list.")] = "stable",
     beds: Annotated[int, typer.Option(help="This many stable beds instead.")] = 0,
+    waves: Annotated[
+        int | None,
+        typer.Option(help="So many of them send waveforms; all, or with --beds none."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same patients.")] = 1,
     seconds: Annotated[float | None, typer.Option(help="End after this long.")] = None,
     fault: Annotated[
@@ -168,7 +133,7 @@ def simulate(
         return
     if scenario not in SCENARIOS:
         raise HubError(f"no scenario {scenario!r}; one of {', '.join(SCENARIOS)}")
-    settings = _settings()
+    settings = read_settings()
     rates = FaultRates(duplicate=0.005, reorder=0.005) if demo else _fault_rates(fault or [])
     patients = _patients(demo, bed, scenario, beds, seed)
 
@@ -181,6 +146,7 @@ def simulate(
             rates=rates,
             stop=stop,
             summary=summary,
+            with_waves=(0 if beds else len(patients)) if waves is None else waves,
         )
 
     run(work)
@@ -223,152 +189,6 @@ def _fault_rates(faults: list[str]) -> Any:
 
 
 @app.command()
-def replay(
-    path: Annotated[Path, typer.Argument(help="CSV: t_seconds, a record name, vitals.")],
-    hospital: Annotated[str, typer.Option(help="Beds are HOSPITAL/icu/RECORD.")] = "replay",
-    record: Annotated[list[str] | None, typer.Option(help="Only these records.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many records.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after this long.")] = None,
-    summary: Annotated[Path | None, typer.Option(help="Write a JSON summary here.")] = None,
-) -> None:
-    """Publish a recording at 1x with its times shifted to now, one bed a record."""
-    from hub.process import run
-    from hub.replay import replay_file
-
-    settings = _settings()
-    run(
-        lambda stop: replay_file(
-            settings,
-            path,
-            hospital=hospital,
-            names=record or [],
-            limit=limit,
-            seconds=seconds,
-            summary=summary,
-            stop=stop,
-            console=err,
-        )
-    )
-
-
-@app.command()
-def export(
-    bed: Annotated[str, typer.Option(help="hospital/unit/bed")],
-    start: Annotated[str, typer.Option("--from", help="RFC 3339 time, or e.g. -1h.")] = "-1h",
-    end: Annotated[str, typer.Option("--to", help="RFC 3339 time, or now.")] = "now",
-    form: Annotated[str, typer.Option("--format", help="csv")] = "csv",
-    output: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
-) -> None:
-    """Write a bed's stored readings, usable or not, with the quality of each."""
-    from hub.database import connect
-    from hub.export import CSV_COLUMNS, csv_row
-    from hub.reads import export_rows
-
-    if form != "csv":
-        raise HubError(f"--format {form}: this version writes csv")
-    first, last = parse_when(start), parse_when(end)
-
-    async def work() -> None:
-        rows = 0
-        async with await connect(_settings().database_address) as connection:
-            with (
-                nullcontext(sys.stdout)
-                if output is None
-                else output.open("w", encoding="utf-8", newline="") as file
-            ):
-                writer = csv.writer(file)
-                writer.writerow(CSV_COLUMNS)
-                async for row in export_rows(connection, bed, first, last):
-                    writer.writerow(csv_row(row))
-                    rows += 1
-        err.print(f"{rows} readings")
-
-    _call(work())
-
-
-def parse_when(text: str) -> datetime:
-    """Return the time that a person means: RFC 3339, ``now``, or ``-90s``, ``-5m``, ``-1h``."""
-    from schemas.times import parse_time, to_datetime
-
-    now = datetime.now(UTC)
-    if text == "now":
-        return now
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    try:
-        if text.startswith("-") and text[-1] in units:
-            return now - timedelta(**{units[text[-1]]: float(text[1:-1])})
-        return to_datetime(parse_time(text))
-    except ValueError as error:
-        raise HubError(
-            f"time {text!r}: {error}; write 2026-11-23T07:00:00+08:00, now, or -1h"
-        ) from None
-
-
-@app.command()
-def alerts(
-    bed: Annotated[str | None, typer.Option(help="Only this bed.")] = None,
-    since: Annotated[str, typer.Option(help="RFC 3339 time, or e.g. -1d.")] = "-1d",
-    only_open: Annotated[bool, typer.Option("--open", help="Only those still open.")] = False,
-    events: Annotated[bool, typer.Option(help="The ledger, a line a transition.")] = False,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 1000,
-    json: Json = False,
-) -> None:
-    """List alerts, or with --events the ledger they are made of."""
-    name = "select_alert_events" if events else "select_alerts"
-    rows = _fetch(
-        name,
-        bed=bed,
-        since=parse_when(since),
-        limit=limit,
-        **({} if events else {"open": only_open}),
-    )
-    _print(rows, json, ("onset_at", "bed", "priority", "kind", "zh", "acknowledged_by"))
-
-
-@app.command()
-def rejected(
-    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
-    limit: Annotated[int, typer.Option(help="At most so many kinds.")] = 200,
-    json: Json = False,
-) -> None:
-    """List what was refused: device, reason, count, and the newest example."""
-    rows = _fetch("select_rejected", device=device, limit=limit)
-    _print(rows, json, ("last_at", "device", "reason", "count", "detail", "sample"))
-
-
-def _fetch(name: str, **parameters: Any) -> list[dict[str, Any]]:
-    from hub.database import connect
-    from hub.reads import fetch
-
-    found: list[dict[str, Any]] = []
-
-    async def work() -> None:
-        async with await connect(_settings().database_address) as connection:
-            found.extend(await fetch(connection, name, **parameters))
-
-    _call(work())
-    return found
-
-
-def _print(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> None:
-    if json:
-        sys.stdout.write(
-            orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
-        )
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    out.print(table)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%m-%d %H:%M:%S")
-    return "" if value is None else str(value)
-
-
-@app.command()
 def doctor(json: Json = False) -> None:
     """Say how every part is: version, address, health, migrations, disk, clocks."""
     from hub.doctor import examine, render
@@ -376,9 +196,9 @@ def doctor(json: Json = False) -> None:
     found: dict[str, Any] = {}
 
     async def work() -> None:
-        found.update(await examine(_settings()))
+        found.update(await examine(read_settings()))
 
-    _call(work())
+    call(work())
     if json:
         sys.stdout.write(
             orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
@@ -400,7 +220,7 @@ def settings(markdown: Annotated[bool, typer.Option(help="As a table for docs.")
             sys.stdout.write(f"| `{key}` | `{value}` | {meaning} |\n")
         return
     table = Table("setting", "value", "meaning")
-    for row in rows(_settings()):
+    for row in rows(read_settings()):
         table.add_row(*row)
     out.print(table)
 
@@ -412,7 +232,7 @@ def vitals(json: Json = False) -> None:
 
     from schemas.vitals import VITALS
 
-    _print(
+    show(
         [asdict(v) for v in VITALS.values()],
         json,
         ("name", "unit", "mdc", "loinc", "low", "high", "interval_s", "zh", "en"),
@@ -433,10 +253,10 @@ def user(
         raise StoreError("password: at least 8 characters")
 
     async def work() -> None:
-        async with await connect(_settings().database_address) as connection:
+        async with await connect(read_settings().database_address) as connection:
             await set_account(connection, name, password, role)
 
-    _call(work())
+    call(work())
 
 
 @app.command()
@@ -453,7 +273,7 @@ def bench(
     except ImportError:
         raise HubError("vigil bench runs from a checkout, after `make env`") from None
 
-    result = run_bench(_settings(), what, beds=beds, seconds=seconds)
+    result = run_bench(read_settings(), what, beds=beds, seconds=seconds)
     if json:
         sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:

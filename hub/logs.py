@@ -29,3 +29,11 @@ def configure(service: str, form: Literal["console", "json"]) -> None:
     )
     structlog.contextvars.bind_contextvars(service=service)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+
+
+def quiet() -> None:
+    """Let a command say only what is wrong, on standard error: its output is for pipes."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

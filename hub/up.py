@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -279,15 +280,50 @@ async def _start_embedded(supervisor: Supervisor) -> None:
 
         await supervisor.start(Child("broker", command, logs / "broker.log"), broker_ready)
     if settings.database.url is None:
-        embedded.check_port_free("database", "VIGIL_DATABASE__PORT", settings.database.port)
-        command = await asyncio.to_thread(embedded.postgres_command, settings)
+        await _start_database(supervisor)
 
-        async def database_ready() -> None:
-            async with await connect(settings.database_address):
-                pass
 
-        child = Child("database", command, logs / "database.log", stop_signal=signal.SIGINT)
-        await supervisor.start(child, database_ready)
+async def _start_database(supervisor: Supervisor) -> None:
+    settings, logs = supervisor.settings, supervisor.settings.data / "logs"
+    embedded.check_port_free("database", "VIGIL_DATABASE__PORT", settings.database.port)
+    command = await asyncio.to_thread(embedded.postgres_command, settings)
+
+    async def database_ready() -> None:
+        async with await connect(settings.database_address):
+            pass
+
+    child = Child("database", command, logs / "database.log", stop_signal=signal.SIGINT)
+    await supervisor.start(child, database_ready)
+
+
+@asynccontextmanager
+async def database_there(settings: Settings) -> AsyncIterator[None]:
+    """Have the embedded database serve while a command needs it, when nothing else runs it.
+
+    With a database URL, or while ``vigil up`` runs, there is nothing to do.
+    """
+    if settings.database.url is not None or await _answers(settings):
+        yield
+        return
+    settings = settings.model_copy(update={"data": settings.data.resolve()})
+    (settings.data / "logs").mkdir(parents=True, exist_ok=True)
+    lock = _lock(settings.data)
+    supervisor = Supervisor(settings, Console(quiet=True), _environment(settings))
+    try:
+        await _start_database(supervisor)
+        await migrate(settings.database_address)
+        yield
+    finally:
+        await supervisor.stop_all()
+        lock.close()
+
+
+async def _answers(settings: Settings) -> bool:
+    try:
+        async with await connect(settings.database_address):
+            return True
+    except psycopg.OperationalError:
+        return False
 
 
 async def _prepare_sessions(settings: Settings) -> None:

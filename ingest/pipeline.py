@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from alerts.engine import Engine, EngineState
 from alerts.rules import Pack
@@ -17,11 +18,14 @@ from ingest.quality import VitalState
 from ingest.rejects import RejectState
 from ingest.sequence import Seen, SequenceState
 from schemas.alerts import AlertEvent
-from schemas.codec import decode_command, decode_numerics, decode_status
+from schemas.codec import decode_command, decode_numerics, decode_status, encode_json
 from schemas.errors import DecodeError
 from schemas.times import S
 from schemas.topics import Kind, Topic, parse_topic
-from schemas.wire import ClockOffset, DeviceStatus, Reading
+from schemas.wire import ClockOffset, CommandMessage, DeviceStatus, Reading, StatusMessage
+
+Input = Reading | StatusMessage | CommandMessage
+"""What intake decides from, decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +98,40 @@ class Pipeline:
             take = self._kinds.get(parsed.kind)
             return (take or _not_yet)(parsed, payload, received_ns)
         except DecodeError as error:
-            rejects.reject(
-                self.state.rejects,
-                device=error.device or _bed_of(topic),
-                reason=error.reason,
-                detail=str(error),
-                topic=topic,
-                payload=payload,
-                now_ns=received_ns,
-            )
+            self._reject(error, topic, payload, received_ns)
             return Outcome()
+
+    def take(self, topic: Topic, what: Input, received_ns: int) -> Outcome:
+        """Take what was decoded already: stored or recorded readings, statuses and commands."""
+        try:
+            if isinstance(what, Reading):  # judged in place: what was given stays as it is
+                return self._reading(topic, replace(what), received_ns)
+            if isinstance(what, StatusMessage):
+                return self._take_status(topic, what, received_ns)
+            return self._take_command(topic, what, received_ns)
+        except DecodeError as error:
+            self._reject(error, topic.bed, encode_json(what), received_ns)
+            return Outcome()
+
+    def _reject(self, error: DecodeError, topic: str, payload: bytes, received_ns: int) -> None:
+        rejects.reject(
+            self.state.rejects,
+            device=error.device or _bed_of(topic),
+            reason=error.reason,
+            detail=str(error),
+            topic=topic,
+            payload=payload,
+            now_ns=received_ns,
+        )
 
     def tick(self, now_ns: int) -> list[AlertEvent]:
         """Let time pass: silent beds, conditions that pass by themselves."""
         return self.engine.tick(now_ns)
 
     def _numerics(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        reading = decode_numerics(topic.bed, payload, received_ns)
+        return self._reading(topic, decode_numerics(topic.bed, payload, received_ns), received_ns)
+
+    def _reading(self, topic: Topic, reading: Reading, received_ns: int) -> Outcome:
         device = self._device(reading)
         numbering = device.sequence
         missing = numbering.missing
@@ -204,7 +225,9 @@ class Pipeline:
     def _status(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         if not payload:
             return Outcome()
-        message = decode_status(payload)
+        return self._take_status(topic, decode_status(payload), received_ns)
+
+    def _take_status(self, topic: Topic, message: StatusMessage, received_ns: int) -> Outcome:
         events = self.engine.status(
             topic.bed, message.device, message.state, message.interval_s, received_ns
         )
@@ -214,7 +237,9 @@ class Pipeline:
         return Outcome(hospital=topic.hospital, status=status, events=events)
 
     def _command(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        command = decode_command(payload)
+        return self._take_command(topic, decode_command(payload), received_ns)
+
+    def _take_command(self, topic: Topic, command: CommandMessage, received_ns: int) -> Outcome:
         event = self.engine.acknowledge(topic.bed, command.alert, command.by, received_ns)
         if event is None:
             raise DecodeError(

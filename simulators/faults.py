@@ -4,31 +4,34 @@ A packet is a reading and the time at which it is sent. Faults are pure, seeded,
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 import numpy as np
 from msgspec.structs import replace
 
 from schemas.times import S
+from schemas.waves import WaveChunk
 from schemas.wire import Reading
 
 Rng = np.random.Generator
+Item = Reading | WaveChunk
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Packet:
-    """A reading that leaves at ``due_ns``. ``order`` breaks ties."""
+    """A reading or a piece of a waveform that leaves at ``due_ns``. ``order`` breaks ties."""
 
     due_ns: int
     order: int
-    reading: Reading
+    item: Item = field(compare=False)
 
 
-def packets(readings: Iterable[Reading]) -> Iterator[Packet]:
-    """Yield each reading as a packet that leaves when it was measured."""
-    for order, reading in enumerate(readings):
-        yield Packet(reading.measured_ns, order, reading)
+def packets(items: Iterable[Item]) -> Iterator[Packet]:
+    """Yield each reading, or piece of a waveform, as a packet that leaves when it was complete."""
+    for order, item in enumerate(items):
+        due_ns = item.end_ns if isinstance(item, WaveChunk) else item.measured_ns
+        yield Packet(due_ns, order, item)
 
 
 def drop(stream: Iterable[Packet], rng: Rng, rate: float) -> Iterator[Packet]:
@@ -52,7 +55,7 @@ def reorder(stream: Iterable[Packet], rng: Rng, rate: float, by_s: float = 2.0) 
             yield heappop(held)
         if rng.random() < rate:
             late = packet.due_ns + int(rng.uniform(0.2, 1.0) * by_s * S)
-            heappush(held, Packet(late, packet.order, packet.reading))
+            heappush(held, Packet(late, packet.order, packet.item))
         else:
             yield packet
     yield from sorted(held)
@@ -62,7 +65,7 @@ def outage(stream: Iterable[Packet], from_ns: int, to_ns: int) -> Iterator[Packe
     """Hold everything between two times back and send it in one burst when the line is back."""
     for packet in stream:
         if from_ns <= packet.due_ns < to_ns:
-            sent = replace(packet.reading, sent_ns=to_ns)
+            sent = replace(packet.item, sent_ns=to_ns)
             yield Packet(to_ns, packet.order, sent)
         else:
             yield packet
@@ -74,13 +77,13 @@ def clock(
     """Give the device a wrong clock: a step at a time, a drift, or both. Sending is unmoved."""
     first: int | None = None
     for packet in stream:
-        reading = packet.reading
-        first = reading.measured_ns if first is None else first
-        error = int((reading.measured_ns - first) * drift_ppm / 1e6)
+        item = packet.item
+        first = item.measured_ns if first is None else first
+        error = int((item.measured_ns - first) * drift_ppm / 1e6)
         if packet.due_ns >= at_ns:
             error += int(step_s * S)
-        sent = None if reading.sent_ns is None else reading.sent_ns + error
-        moved = replace(reading, measured_ns=reading.measured_ns + error, sent_ns=sent)
+        sent = None if item.sent_ns is None else item.sent_ns + error
+        moved = replace(item, measured_ns=item.measured_ns + error, sent_ns=sent)
         yield Packet(packet.due_ns, packet.order, moved)
 
 
@@ -91,9 +94,9 @@ def reboot(stream: Iterable[Packet], at_ns: int, boot: str) -> Iterator[Packet]:
         if packet.due_ns < at_ns:
             yield packet
             continue
-        base = packet.reading.seq if base is None else base
-        reading = replace(packet.reading, boot=boot, seq=packet.reading.seq - base)
-        yield Packet(packet.due_ns, packet.order, reading)
+        base = packet.item.seq if base is None else base
+        again = replace(packet.item, boot=boot, seq=packet.item.seq - base)
+        yield Packet(packet.due_ns, packet.order, again)
 
 
 def merge(streams: Iterable[Iterator[Packet]]) -> Iterator[Packet]:

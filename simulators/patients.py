@@ -5,7 +5,7 @@ plus the scenario's departure. What belongs together is derived: pulse rate from
 pressure from systolic and diastolic, perfusion from pressure, respiratory swing on the heart rate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import exp, pi, sin, sqrt
 
@@ -13,8 +13,10 @@ import numpy as np
 
 from schemas.times import S
 from schemas.vitals import Quality
+from schemas.waves import WaveChunk
 from schemas.wire import Reading
-from simulators.scenarios import SCENARIOS, Scenario, at
+from simulators.scenarios import SCENARIOS, Scenario, at, rhythm_at
+from simulators.signals import SOURCES, Moment, Waveforms
 
 # vital: time constant of the drift (s), spread of the drift (one standard deviation)
 _DRIFT = {
@@ -81,6 +83,13 @@ def readings(
     period_s: float = 1.0,
 ) -> Iterator[Reading]:
     """Yield the patient's readings for ever: same seed and start, same readings."""
+    return (reading for reading, _ in course(patient, rng, boot, start_ns, period_s))
+
+
+def course(
+    patient: Patient, rng: np.random.Generator, boot: str, start_ns: int, period_s: float
+) -> Iterator[tuple[Reading, Moment]]:
+    """Yield the patient's readings for ever, each with the moment that its waveforms follow."""
     drift = dict.fromkeys(_DRIFT, 0.0)
     seq = 0
     while True:
@@ -89,9 +98,9 @@ def readings(
             keep = exp(-period_s / tau)
             drift[name] = keep * drift[name] + spread * sqrt(1 - keep * keep) * rng.normal()
         noise = rng.normal(size=4).tolist()
-        values, flags = _vitals(patient, drift, t_s, noise)
+        values, flags, moment = _vitals(patient, drift, t_s, noise)
         measured = start_ns + int(t_s * S)
-        yield Reading(
+        reading = Reading(
             bed=patient.bed,
             device=patient.device,
             boot=boot,
@@ -103,12 +112,54 @@ def readings(
             flags=flags,
             interval_s=period_s,
         )
+        yield reading, moment
         seq += 1
+
+
+def chunks(
+    patient: Patient,
+    rng: np.random.Generator,
+    moments: Iterable[Moment],
+    *,
+    boot: str,
+    start_ns: int,
+    chunk_s: float = 0.5,
+) -> Iterator[WaveChunk]:
+    """Yield the patient's waveforms, in pieces of ``chunk_s``, for moments one second apart."""
+    made = Waveforms(rng)
+    pieces = round(1 / chunk_s)
+    seq = 0
+    for moment in moments:
+        whole = made.second(moment)
+        begin_ns = start_ns + int(moment.t_s * S)
+        for piece in range(pieces):
+            for source in SOURCES:
+                if source.channel in whole:
+                    parts = np.array_split(whole[source.channel], pieces)
+                    part = parts[piece]
+                    before = sum(map(len, parts[:piece]))
+                    measured = begin_ns + round(before * S / source.rate_hz)
+                    yield WaveChunk(
+                        bed=patient.bed,
+                        channel=source.channel,
+                        device=patient.device,
+                        boot=boot,
+                        unit=source.unit,
+                        seq=seq,
+                        measured_ns=measured,
+                        sent_ns=measured + round(len(part) * S / source.rate_hz),
+                        received_ns=0,
+                        rate_hz=source.rate_hz,
+                        scale=source.scale,
+                        zero=source.zero,
+                        samples=part,
+                    )
+            seq += 1
 
 
 def _vitals(
     patient: Patient, drift: dict[str, float], t_s: float, noise: list[float]
-) -> tuple[dict[str, float], dict[str, Quality]]:
+) -> tuple[dict[str, float], dict[str, Quality], Moment]:
     story, story_s = patient.scenario, t_s - patient.starts_s
 
     def level(name: str) -> float:
@@ -151,4 +202,18 @@ def _vitals(
     for name, (start, end) in story.weak.items():
         if start <= story_s < end and name in values:
             flags[name] = Quality.WEAK
-    return values, flags
+    moment = Moment(
+        t_s=t_s,
+        hr=hr,
+        rr=rr,
+        sbp=sbp,
+        dbp=dbp,
+        perfusion=values.get("pi", 1.0),
+        rhythm=rhythm_at(story, story_s),
+        noise_mv=at(story.noise_mv, story_s),
+        ecg_off=flags.get("hr") is Quality.SENSOR_OFF,
+        pleth_off=flags.get("spo2") is Quality.SENSOR_OFF,
+        pleth_weak=flags.get("spo2") is Quality.WEAK,
+        arterial_line=patient.arterial_line,
+    )
+    return values, flags, moment

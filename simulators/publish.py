@@ -15,6 +15,7 @@ from hub.clock import now_ns
 from schemas.codec import encode_json, encode_numerics
 from schemas.times import MS, S
 from schemas.topics import Kind, format_topic
+from schemas.waves import WaveChunk, encode_chunk
 from schemas.wire import StatusMessage
 from simulators.faults import Packet
 
@@ -23,10 +24,15 @@ OUTSTANDING = 5_000
 
 @dataclass(slots=True)
 class Tally:
-    """What was sent, in messages. ``keys``: distinct readings acknowledged, if they are counted."""
+    """What was sent, in messages. ``keys``: distinct readings acknowledged, if they are counted.
+
+    ``samples``: of waveforms, acknowledged.
+    """
 
     published: int = 0
     acknowledged: int = 0
+    chunks: int = 0
+    samples: int = 0
     keys: set[tuple[str, str, int, int]] = field(default_factory=set)
 
 
@@ -100,13 +106,16 @@ class Publisher:
             )
 
     def _send(self, connection: Connection, packet: Packet) -> None:
-        reading = packet.reading
-        if reading.sent_ns is not None:
-            clock_error = reading.sent_ns - packet.due_ns
-            reading = replace(reading, sent_ns=now_ns() + clock_error)
-        done = connection.publish_soon(
-            format_topic(reading.bed, Kind.NUMERICS), encode_numerics(reading)
-        )
+        item = packet.item
+        if item.sent_ns is not None:
+            clock_error = item.sent_ns - packet.due_ns
+            item = replace(item, sent_ns=now_ns() + clock_error)
+        if isinstance(item, WaveChunk):
+            topic = format_topic(item.bed, Kind.WAVES, item.channel)
+            done = connection.publish_soon(topic, encode_chunk(item))
+        else:
+            topic = format_topic(item.bed, Kind.NUMERICS)
+            done = connection.publish_soon(topic, encode_numerics(item))
         self._outstanding[done] = packet
         self.tally.published += 1
         done.add_done_callback(self._acknowledged)
@@ -118,9 +127,12 @@ class Publisher:
             return
         packet = self._outstanding.pop(done, None)
         if packet is not None:
+            sent = packet.item
             self.tally.acknowledged += 1
-            if self._count_keys:
-                sent = packet.reading
+            if isinstance(sent, WaveChunk):
+                self.tally.chunks += 1
+                self.tally.samples += len(sent.samples)
+            elif self._count_keys:
                 self.tally.keys.add((sent.device, sent.boot, sent.seq, sent.measured_ns // MS))
 
 

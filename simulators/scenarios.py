@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from simulators.signals import Rhythm
+
 Points = tuple[tuple[float, float], ...]
 
 
@@ -16,6 +18,7 @@ class Scenario:
     """A named story. ``departs``: additive departures by vital. ``becomes``: absolute values.
 
     ``sensor_off`` and ``weak``: intervals (from, to) by vital in which the sensor is off or weak.
+    ``rhythm``: from when (s) the heart beats how. ``noise_mv``: noise on the ECG by time.
     ``expects``: ids of the rules that must fire, none other of high priority.
     """
 
@@ -24,6 +27,8 @@ class Scenario:
     becomes: dict[str, Points] = field(default_factory=dict)
     sensor_off: dict[str, tuple[float, float]] = field(default_factory=dict)
     weak: dict[str, tuple[float, float]] = field(default_factory=dict)
+    rhythm: tuple[tuple[float, Rhythm], ...] = ()
+    noise_mv: Points = ((0, 0.012),)
     expects: frozenset[str] = frozenset()
 
 
@@ -72,6 +77,7 @@ SCENARIOS: dict[str, Scenario] = {
                 "dbp": ((20, 65), (35, 16)),
             },
             weak={"spo2": (26, 1e9), "pr": (26, 1e9), "pi": (26, 1e9)},
+            rhythm=((30, "asystole"),),
             expects=frozenset({"hr_extreme_low", "hr_low", "rr_low", "map_extreme_low", "sbp_low"}),
         ),
         Scenario("loose-lead", sensor_off={"hr": (20, 80), "rr": (20, 80)}),
@@ -80,6 +86,28 @@ SCENARIOS: dict[str, Scenario] = {
             departs={"spo2": ((20, 0), (24, -22), (50, -18), (54, 0))},
             weak={"spo2": (20, 55), "pr": (20, 55)},
         ),
+        Scenario("ectopy", rhythm=((10, "ectopy"),)),
+        Scenario("af", becomes={"hr": ((10, 92), (25, 112))}, rhythm=((10, "af"),)),
+        Scenario(
+            "vt",
+            becomes={"hr": ((20, 96), (21, 182)), "sbp": ((20, 118), (30, 84))},
+            departs={"dbp": ((20, 0), (30, -10))},
+            rhythm=((21, "vt"),),
+            expects=frozenset({"hr_high", "sbp_low"}),
+        ),
+        Scenario(
+            "vf",
+            becomes={
+                "hr": ((20, 88), (24, 0)),
+                "rr": ((26, 16), (40, 0)),
+                "sbp": ((22, 112), (34, 26)),
+                "dbp": ((22, 66), (34, 18)),
+            },
+            weak={"spo2": (24, 1e9), "pr": (24, 1e9), "pi": (24, 1e9)},
+            rhythm=((22, "vf"), (100, "asystole")),
+            expects=frozenset({"hr_extreme_low", "hr_low", "rr_low", "map_extreme_low", "sbp_low"}),
+        ),
+        Scenario("ecg-noise", noise_mv=((10, 0.012), (12, 0.22), (60, 0.22), (62, 0.012))),
     )
 }
 
@@ -92,3 +120,12 @@ def at(points: Points, t_s: float) -> float:
     """
     xs, ys = zip(*points, strict=True)
     return float(np.interp(t_s, xs, ys))
+
+
+def rhythm_at(story: Scenario, t_s: float) -> Rhythm:
+    """Return how the heart beats at ``t_s`` of the story."""
+    rhythm: Rhythm = "sinus"
+    for start, then in story.rhythm:
+        if t_s >= start:
+            rhythm = then
+    return rhythm

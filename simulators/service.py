@@ -2,20 +2,21 @@
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
 
 from hub.clock import now_ns
 from schemas.errors import RecordingError
 from schemas.times import MS, S
-from simulators import faults, recordings
-from simulators.faults import Packet
+from simulators import faults
+from simulators.faults import Item, Packet
 from simulators.patients import Patient
 from simulators.publish import Publisher
 from simulators.recordings import Recording, Recordings
 from simulators.wards import FaultRates, stream
+
+LIVE_CHUNK_S = 0.5
 
 
 async def simulate(  # noqa: PLR0913 - what a simulation is
@@ -28,22 +29,30 @@ async def simulate(  # noqa: PLR0913 - what a simulation is
     stop: asyncio.Event,
     summary: Path | None = None,
     period_s: float = 1.0,
+    with_waves: int = 0,
 ) -> dict[str, object]:
     """Publish the patients, a connection a hospital, until ``seconds`` have passed or ``stop``."""
     start = now_ns() // MS * MS
     boot = f"b{start // S:x}"
     publishers = []
+    waving = {patient.bed for patient in patients[:with_waves]}
     async with asyncio.TaskGroup() as group:
         for number, hospital in enumerate(sorted({p.bed.partition("/")[0] for p in patients})):
             mine = [p for p in patients if p.bed.startswith(f"{hospital}/")]
             publisher = Publisher(url, hospital, count_keys=summary is not None)
             publishers.append(publisher)
             packets = stream(
-                mine, seed + number, boot=boot, start_ns=start, rates=rates, period_s=period_s
+                mine,
+                seed + number,
+                boot=boot,
+                start_ns=start,
+                rates=rates,
+                period_s=period_s,
+                with_waves=len([p for p in mine if p.bed in waving]),
             )
             group.create_task(
                 publisher.run(
-                    _until(packets, start, seconds),
+                    _before(packets, None if seconds is None else start + int(seconds * S)),
                     {p.bed: p.device for p in mine},
                     stop,
                     period_s,
@@ -56,6 +65,8 @@ async def simulate(  # noqa: PLR0913 - what a simulation is
         "messages": sum(p.tally.published for p in publishers),
         "acknowledged": sum(p.tally.acknowledged for p in publishers),
         "published": sum(len(p.tally.keys) for p in publishers),
+        "wave_chunks": sum(p.tally.chunks for p in publishers),
+        "wave_samples": sum(p.tally.samples for p in publishers),
         "seed": seed,
     }
     if summary is not None:
@@ -63,10 +74,9 @@ async def simulate(  # noqa: PLR0913 - what a simulation is
     return result
 
 
-def _until(packets: Iterator[Packet], start_ns: int, seconds: float | None) -> Iterator[Packet]:
-    if seconds is None:
+def _before(packets: Iterator[Packet], end_ns: int | None) -> Iterator[Packet]:
+    if end_ns is None:
         return packets
-    end_ns = start_ns + int(seconds * S)
     return takewhile(lambda packet: packet.due_ns < end_ns, packets)
 
 
@@ -79,29 +89,24 @@ def choose_records(found: Recordings, names: list[str], limit: int | None) -> li
     return chosen[:limit]
 
 
-async def replay(
+async def publish_items(  # noqa: PLR0913 - what a replay is
     url: str,
-    found: Recordings,
-    chosen: list[Recording],
-    beds: list[str],
+    streams: list[Iterable[Item]],
+    devices: dict[str, str],
     *,
+    boot: str,
+    until_ns: int | None,
+    interval_s: float,
     stop: asyncio.Event,
     on_sent: Callable[[int], None],
-    seconds: float | None = None,
 ) -> dict[str, object]:
-    """Publish the chosen records at 1x with their times shifted to now, one bed a record."""
-    start = now_ns() // MS * MS
-    boot = f"b{start // S:x}-{time.monotonic_ns() % 4096:x}"
-    streams = []
-    devices = {}
-    interval = min(record.interval_s for record in chosen)
-    for record, bed in zip(chosen, beds, strict=True):
-        rows = recordings.to_readings(found, record, bed, boot=boot, start_ns=start)
-        if rows:
-            devices[bed] = rows[0].device
-            streams.append(faults.packets(rows))
+    """Publish streams of readings and waveforms, each at its time; return the count.
+
+    ``devices`` maps bed to device, for the status messages.
+    """
+    packets = faults.merge(faults.packets(stream) for stream in streams)
     publisher = Publisher(url, f"replay-{boot}", count_keys=True, on_sent=on_sent)
-    await publisher.run(_until(faults.merge(streams), start, seconds), devices, stop, interval)
+    await publisher.run(_before(packets, until_ns), devices, stop, interval_s)
     tally = publisher.tally
     return {
         "boot": boot,
@@ -109,4 +114,6 @@ async def replay(
         "messages": tally.published,
         "acknowledged": tally.acknowledged,
         "published": len(tally.keys),
+        "wave_chunks": tally.chunks,
+        "wave_samples": tally.samples,
     }

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import tee
 
 import numpy as np
 
 from schemas.times import S
 from simulators import faults
-from simulators.faults import Packet
-from simulators.patients import Patient, make_patient, readings
+from simulators.faults import Item, Packet
+from simulators.patients import Patient, chunks, course, make_patient, readings
 
 DEMO_STORIES = {
     "quzhou-kaihua/icu/bed-03": ("hypoxia", 5.0),
@@ -53,20 +54,35 @@ def stream(
     start_ns: int,
     rates: FaultRates,
     period_s: float = 1.0,
+    with_waves: int = 0,
 ) -> Iterator[Packet]:
-    """Return the packets of all patients in the order in which they leave. Phases are spread."""
+    """Return the packets of all patients in the order in which they leave. Phases are spread.
+
+    The first ``with_waves`` patients send waveforms too.
+    """
     streams = []
     for number, patient in enumerate(patients):
         rng = np.random.default_rng([seed, number, 1])
         begin = start_ns + int(number / len(patients) * period_s * S)
-        packets = faults.packets(
-            readings(patient, rng, boot=boot, start_ns=begin, period_s=period_s)
-        )
-        streams.append(
-            _with_faults(
-                packets, np.random.default_rng([seed, number, 2]), rates, start_ns, f"{boot}r"
+        items: list[Iterator[Item]] = []
+        if number < with_waves:
+            numbers, moments = tee(course(patient, rng, boot, begin, 1.0))
+            items.append(reading for reading, _ in numbers)
+            items.append(
+                chunks(
+                    patient,
+                    np.random.default_rng([seed, number, 3]),
+                    (moment for _, moment in moments),
+                    boot=boot,
+                    start_ns=begin,
+                )
             )
-        )
+        else:
+            items.append(readings(patient, rng, boot=boot, start_ns=begin, period_s=period_s))
+        for kind, stream_of in enumerate(items):
+            faulty = np.random.default_rng([seed, number, 2, kind])
+            packets = faults.packets(stream_of)
+            streams.append(_with_faults(packets, faulty, rates, start_ns, f"{boot}r"))
     return faults.merge(streams)
 
 

@@ -18,7 +18,7 @@ from ingest.store import Retention, Store
 from ingest.wave_store import WaveStore
 from schemas.judged import pack
 from schemas.times import MS, S, to_datetime
-from schemas.vitals import Quality
+from schemas.vitals import Quality, unpack_status
 from schemas.wire import ClockOffset, DeviceStatus, Rejected
 from tests.support import timescale
 from tests.support.readings import feed, pipeline, reading
@@ -149,6 +149,9 @@ async def exercise(url, at_ns):
             ("select_clocks", {"limit": 9}),
             ("select_rejected", {"device": None, "limit": 9}),
             ("select_run_counts", {"boots": ["b1"], "since": asked["start"]}),
+            ("select_ledger", {"bed": None, "since": asked["start"], "until": asked["end"]}),
+            ("select_statuses", asked),
+            ("select_acknowledgements", asked),
         ):
             out[name] = plainly(await fetched(name, **parameters))
         for name in ("raw", "1m", "1h"):
@@ -183,8 +186,12 @@ async def exercise(url, at_ns):
         assert again.staged == {}
         out["dropped"] = await store.keep(KEPT, now) if flavour == PLAIN else 0
 
-        token = await accounts_story(connection)
-        assert token
+        assert await accounts_story(connection)
+        await runs_story(connection)
+        out["runs"] = [
+            {k: v for k, v in row.items() if k not in ("created_at", "finished_at")}
+            for row in await fetched("select_runs", limit=9)
+        ]
     return flavour, out
 
 
@@ -195,6 +202,15 @@ async def accounts_story(connection):
     await accounts.close_session(connection, token)
     assert await accounts.find_session(connection, token) is None
     return found
+
+
+async def runs_story(connection):
+    run = {"id": "r1", "source": "f.csv", "speed": "max", "pack": "adult", "pack_version": "x"}
+    await connection.execute(query("insert_run"), run)
+    gave = dict.fromkeys(("beds", "readings", "samples", "alert_events", "rejected"), 1)
+    await connection.execute(
+        query("finish_run"), {"id": "r1", "first_at": None, "last_at": None, **gave}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -271,7 +287,7 @@ def old_rows(connection, at_ns):
         )
     connection.execute(
         "INSERT INTO numerics (measured_at, received_at, seq, status, bed_id, stream_id, offset_ms,"
-        " late, hr, spo2) VALUES (%s, %s, 1, 256, 1, 1, 0, false, 71, 300)",
+        " late, hr, spo2) VALUES (%s, %s, 1, 768, 1, 1, 0, false, 71, 300)",
         (to_datetime(at_ns), to_datetime(at_ns)),
     )
     connection.execute(
@@ -304,12 +320,11 @@ def upgraded(url, at_ns):
         old_rows(connection, at_ns)
 
     async def after():
-        assert len(await migrate(url)) == 3
+        assert len(await migrate(url)) == len(migrations(PLAIN)) - 1
         async with await connect(url) as connection:
             asked = {"start": to_datetime(at_ns - S), "end": to_datetime(at_ns + S)}
             return [row async for row in export_rows(connection, "o/icu/b1", **asked)]
 
     [row] = asyncio.run(after())
-    assert (row["hr"], row["spo2"], row["status"]) == (71, 300, 256)
-    assert row["rare"] == {"fio2": [40, 0]}
-    assert Quality.SENTINEL  # 256: the third vital's nibble
+    assert (row["hr"], row["spo2"], row["rare"]) == (71, 300, {"fio2": [40, 0]})
+    assert unpack_status(row["status"], row["status2"]) == {"spo2": Quality.OUT_OF_RANGE}

@@ -64,14 +64,14 @@ def test_faults_do_what_they_say():
     assert 0 < len(list(faults.drop(whole, rng, 0.2))) < 400
     assert len(list(faults.duplicate(whole, rng, 0.2))) > 400
     mixed = list(faults.reorder(whole, rng, 0.2))
-    assert sorted(mixed) != mixed or [p.reading.seq for p in mixed] != list(range(400))
-    assert sorted(p.reading.seq for p in mixed) == list(range(400))
+    assert sorted(mixed) != mixed or [p.item.seq for p in mixed] != list(range(400))
+    assert sorted(p.item.seq for p in mixed) == list(range(400))
     burst = list(faults.outage(whole, T0 + 100 * S, T0 + 200 * S))
     assert sum(p.due_ns == T0 + 200 * S for p in burst) == 101
     again = list(faults.reboot(whole, T0 + 50 * S, "b2"))
-    assert (again[50].reading.boot, again[50].reading.seq) == ("b2", 0)
+    assert (again[50].item.boot, again[50].item.seq) == ("b2", 0)
     stepped = list(faults.clock(whole, step_s=-60, at_ns=T0 + 10 * S))
-    assert stepped[20].reading.measured_ns == T0 - 40 * S
+    assert stepped[20].item.measured_ns == T0 - 40 * S
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,9 @@ def test_faults_do_what_they_say():
         ("t_seconds,hr_bpm\n0,72\n1,x\n", "line 3 column hr_bpm"),
         ("t_seconds,hr_bpm\n0,nan\n", "line 2 column hr_bpm"),
         ("t_seconds,hr_bpm\n,72\n", "line 2 column t_seconds"),
+        ("t_seconds,note\n0,asleep\n", "--ignore note"),
+        ("t_seconds,HR,hr_bpm\n0,1,2\n", "two columns name the vital hr"),
+        ("t_seconds,hr_bpm\n0,1\x002\n", "line 2"),
     ],
 )
 def test_wrong_recording_is_refused_naming_line_and_column(text, names):
@@ -95,10 +98,13 @@ def test_wrong_recording_is_refused_naming_line_and_column(text, names):
 
 def test_recording_with_bom_crlf_and_an_unknown_column_is_read():
     found = read_csv(["\ufefft_seconds,hr_bpm,Lactate\r\n", "60,72,\r\n", "0,70,2.5\r\n"], "f.csv")
-    rows = to_readings(found, found.records["f.csv"], "h/icu/b1", boot="b", start_ns=T0)
+    record = found.records["f.csv"]
+    rows = list(to_readings(record, "h/icu/b1", boot="b", start_ns=T0))
     assert [r.values for r in rows] == [{"hr": 70, "lactate": 2.5}, {"hr": 72}]
     assert [r.measured_ns for r in rows] == [T0, T0 + 60 * S]
     assert rows[0].interval_s == 60
+    assert "sorted by t_seconds" in found.notes[0]
+    assert "a row every 60 s" in found.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +123,8 @@ def test_real_recordings_go_through_the_pipeline(recordings, name):
     line = pipeline()
     judged = 0
     for record in list(found.records.values())[:20]:
-        for item in to_readings(found, record, "h/icu/b1", boot=record.name, start_ns=T0)[:500]:
+        rows = to_readings(record, "h/icu/b1", boot=record.name, start_ns=T0)
+        for item in islice(rows, 500):
             moved = item.measured_ns
             outcome = line.message("vigil/v1/h/icu/b1/numerics", encode_numerics(item), moved)
             judged += outcome.reading is not None

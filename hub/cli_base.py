@@ -1,0 +1,91 @@
+"""What every command shares: the Typer application, settings, errors as one line, output."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hub.settings import Settings, load_settings
+from schemas.errors import HubError
+
+app = typer.Typer(
+    help="Vigil 守望: a hub for real-time ICU vital signs. It supplements the bedside alarm.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+options: dict[str, Any] = {}
+err = Console(stderr=True)
+out = Console()
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def main(
+    data: Annotated[Path | None, typer.Option(help="Data folder (VIGIL_DATA).")] = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
+) -> None:
+    """Options that every command takes."""
+    from hub.logs import quiet
+
+    quiet()
+    options.update(data=data, file=settings)
+
+
+def read_settings(data: Path | None = None) -> Settings:
+    """Return the settings; raise SettingsError for a variable or value that is none."""
+    from hub.environment import check_names
+
+    check_names(os.environ)
+    return load_settings(options.get("file"), data=data or options.get("data"))
+
+
+def call(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command's coroutine to its end."""
+    asyncio.run(work)
+
+
+def parse_when(text: str) -> datetime:
+    """Return the time that a person means: RFC 3339, ``now``, or ``-90s``, ``-5m``, ``-1h``."""
+    from schemas.times import parse_time, to_datetime
+
+    now = datetime.now(UTC)
+    if text == "now":
+        return now
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    try:
+        if text.startswith("-") and text[-1] in units:
+            return now - timedelta(**{units[text[-1]]: float(text[1:-1])})
+        return to_datetime(parse_time(text))
+    except ValueError as error:
+        raise HubError(
+            f"time {text!r}: {error}; write 2026-11-23T07:00:00+08:00, now, or -1h"
+        ) from None
+
+
+def show(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> None:
+    """Print rows: all of each as JSON, or some columns as a table."""
+    if json:
+        sys.stdout.write(
+            orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
+        )
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(cell(row[column]) for column in columns))
+    out.print(table)
+
+
+def cell(value: object) -> str:
+    """Return a value as a table shows it."""
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%m-%d %H:%M:%S")
+    return "" if value is None else str(value)

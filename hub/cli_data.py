@@ -1,0 +1,279 @@
+"""Commands that read and write data: alerts, refusals, exports, replays and their runs."""
+
+import asyncio
+import csv
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from psycopg import AsyncConnection
+
+from hub.cli_base import Json, app, call, err, out, parse_when, read_settings, show
+from hub.settings import Settings
+from schemas.errors import HubError
+
+Run = Annotated[str | None, typer.Option("--run", help="Of this run, not of the live beds.")]
+FOREVER = "2200-01-01T00:00:00Z"
+
+
+@asynccontextmanager
+async def _tables(settings: Settings, run: str | None) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection to the live tables or to a run's, the embedded database serving."""
+    from hub.database import connect
+    from hub.runs import open_run
+    from hub.up import database_there
+
+    async with database_there(settings):
+        if run is not None:
+            async with open_run(settings.database_address, run) as connection:
+                yield connection
+        else:
+            async with await connect(settings.database_address) as connection:
+                yield connection
+
+
+@app.command()
+def alerts(
+    bed: Annotated[str | None, typer.Option(help="Only this bed.")] = None,
+    since: Annotated[str | None, typer.Option(help="RFC 3339 time, or e.g. -1d.")] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those still open.")] = False,
+    events: Annotated[bool, typer.Option(help="The ledger, a line a transition.")] = False,
+    canonical: Annotated[
+        bool, typer.Option(help="The ledger as JSON lines, without what a clock on a wall decided.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 1000,
+    run: Run = None,
+    json: Json = False,
+) -> None:
+    """List alerts, or with --events or --canonical the ledger they are made of.
+
+    Without --since: of the last day, and of a run all of it.
+    """
+    first = parse_when(since or ("1970-01-02T00:00:00Z" if run or canonical else "-1d"))
+    if canonical:
+        rows = _fetch("select_ledger", run, bed=bed, since=first, until=parse_when(FOREVER))
+        for row in rows:
+            sys.stdout.write(orjson.dumps(row, option=orjson.OPT_SORT_KEYS).decode() + "\n")
+        return
+    name = "select_alert_events" if events else "select_alerts"
+    rows = _fetch(
+        name,
+        run,
+        bed=bed,
+        since=first,
+        limit=limit,
+        **({} if events else {"open": only_open}),
+    )
+    show(rows, json, ("onset_at", "bed", "priority", "kind", "zh", "acknowledged_by"))
+
+
+@app.command()
+def rejected(
+    device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many kinds.")] = 200,
+    run: Run = None,
+    json: Json = False,
+) -> None:
+    """List what was refused: device, reason, count, and the newest example."""
+    rows = _fetch("select_rejected", run, device=device, limit=limit)
+    show(rows, json, ("last_at", "device", "reason", "count", "detail", "sample"))
+
+
+def _fetch(name: str, run: str | None = None, **parameters: Any) -> list[dict[str, Any]]:
+    from hub.reads import fetch
+
+    found: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        async with _tables(read_settings(), run) as connection:
+            found.extend(await fetch(connection, name, **parameters))
+
+    call(work())
+    return found
+
+
+@app.command()
+def replay(
+    path: Annotated[
+        Path | None, typer.Argument(help="CSV (t_seconds, a record name, vitals) or WFDB record.")
+    ] = None,
+    speed: Annotated[
+        str | None, typer.Option(help="1: onto the wire. Another number, or max: a run.")
+    ] = None,
+    run_id: Annotated[str | None, typer.Option("--run", help="Name of the run.")] = None,
+    bed: Annotated[str | None, typer.Option(help="Replay this stored bed instead.")] = None,
+    start: Annotated[str, typer.Option("--from", help="RFC 3339 time, or e.g. -8h.")] = "-1h",
+    end: Annotated[str, typer.Option("--to", help="RFC 3339 time, or now.")] = "now",
+    hospital: Annotated[str, typer.Option(help="Beds are HOSPITAL/icu/RECORD.")] = "replay",
+    record: Annotated[list[str] | None, typer.Option(help="Only these records.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Leave this CSV column out.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many records.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="At 1x, stop after this long.")] = None,
+    pack: Annotated[Path | None, typer.Option(help="Rules to try in the run (TOML).")] = None,
+    summary: Annotated[Path | None, typer.Option(help="At 1x, write a JSON summary here.")] = None,
+    json: Json = False,
+) -> None:
+    """Replay a recording or a stored bed.
+
+    At 1x (the default for files) as a device on the wire, its times shifted to now. At any other
+    speed, or with --run, through the same rules by the recording's own clock, into a run of its
+    own: `vigil alerts --run ID`, `vigil export --run ID`.
+    """
+    from hub.packs import load_pack
+    from hub.replay import Choice, RunPlan, replay_file, replay_stored, run_file, run_stored
+    from hub.runs import new_id
+    from hub.sites import load_sites
+    from hub.up import database_there
+
+    if (path is None) == (bed is None):
+        raise HubError("give a file to replay, or --bed with --from and --to")
+    times = _speed(speed or ("1" if bed is None and run_id is None and pack is None else "max"))
+    choice = Choice(hospital, tuple(record or ()), limit, tuple(ignore or ()))
+    settings = read_settings()
+    between = (parse_when(start), parse_when(end))
+
+    async def wire(stop: asyncio.Event) -> None:
+        more: dict[str, Any] = {"summary": summary, "stop": stop, "console": err}
+        if path is not None:
+            await replay_file(settings, path, choice, seconds=seconds, **more)
+        else:
+            assert bed is not None
+            await replay_stored(settings, bed, between, choice, **more)
+
+    async def make(stop: asyncio.Event) -> None:
+        rules = load_pack(pack or settings.intake.pack)
+        plan = RunPlan(run_id or new_id(), rules, load_sites(settings.sites).labels(), times)
+        async with database_there(settings):
+            work = (
+                run_file(settings, path, choice, plan, err)
+                if path is not None
+                else run_stored(settings, bed or "", between, plan, err)
+            )
+            result = await _until_stopped(work, stop)
+        if json:
+            sys.stdout.write(orjson.dumps(result, default=str).decode() + "\n")
+        elif result is not None:
+            out.print(
+                f"run {result['run']}: {result['readings']} readings, {result['samples']} waveform "
+                f"samples, {result['alert_events']} alert events, {result['rejected']} rejected",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    from hub.process import run as run_process
+
+    on_the_wire = times == 1 and run_id is None and pack is None
+    run_process(wire if on_the_wire else make, fast=on_the_wire)
+
+
+def _speed(text: str) -> float | None:
+    """Return the speed as a number; None for max."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < 1e9:
+        raise HubError(f"--speed {text!r}: a number above 0, or max")
+    return speed
+
+
+async def _until_stopped(work: Any, stop: asyncio.Event) -> Any:
+    """Return what ``work`` gives; when ``stop`` is set first, cancel it and let it clean up."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise HubError("stopped; the run was taken away")
+    return task.result()
+
+
+@app.command()
+def runs(
+    delete: Annotated[str | None, typer.Option(help="Take this run away.")] = None,
+    json: Json = False,
+) -> None:
+    """List the runs that replays made, or take one away."""
+    from hub.runs import drop_run, list_runs, schema_of
+
+    found: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        async with _tables(read_settings(), None) as connection:
+            if delete is not None:
+                schema_of(delete)
+                await drop_run(connection, delete)
+            found.extend(await list_runs(connection))
+
+    call(work())
+    columns = ("created_at", "id", "source", "speed", "pack", "readings", "alert_events")
+    show(found, json, columns)
+
+
+@app.command()
+def export(
+    bed: Annotated[str, typer.Option(help="hospital/unit/bed")],
+    start: Annotated[str | None, typer.Option("--from", help="RFC 3339 time, or e.g. -1h.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="RFC 3339 time, or now.")] = None,
+    form: Annotated[str, typer.Option("--format", help="csv: readings; wfdb: waves")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option(help="File, or the WFDB record's path; csv default: stdout.")
+    ] = None,
+    run: Run = None,
+) -> None:
+    """Write a bed's stored readings (csv) or waveforms (wfdb).
+
+    Without --from and --to: the last hour, and of a run all of it.
+    """
+    first = parse_when(start or ("1970-01-02T00:00:00Z" if run else "-1h"))
+    last = parse_when(end or (FOREVER if run else "now"))
+    if form == "csv":
+        call(_export_csv(bed, first, last, output, run))
+    elif form == "wfdb" and output is not None:
+        call(_export_wfdb(bed, first, last, output, run))
+    elif form == "wfdb":
+        raise HubError("--format wfdb writes two files: name the record with --output DIR/NAME")
+    else:
+        raise HubError(f"--format {form}: csv or wfdb")
+
+
+async def _export_csv(
+    bed: str, start: datetime, end: datetime, output: Path | None, run: str | None
+) -> None:
+    from hub.export import CSV_COLUMNS, csv_row
+    from hub.reads import export_rows
+
+    rows = 0
+    async with _tables(read_settings(), run) as connection:
+        with (
+            nullcontext(sys.stdout)
+            if output is None
+            else output.open("w", encoding="utf-8", newline="") as file
+        ):
+            writer = csv.writer(file)
+            writer.writerow(CSV_COLUMNS)
+            async for row in export_rows(connection, bed, start, end):
+                writer.writerow(csv_row(row))
+                rows += 1
+    err.print(f"{rows} readings")
+
+
+async def _export_wfdb(
+    bed: str, start: datetime, end: datetime, output: Path, run: str | None
+) -> None:
+    from hub.export_wfdb import write_wfdb
+    from hub.waves import read_waves
+
+    async with _tables(read_settings(), run) as connection:
+        segments = await read_waves(connection, bed, start, end)
+    samples, names = await asyncio.to_thread(write_wfdb, output, bed, segments)
+    err.print(f"{output}.hea: {samples} samples of {', '.join(names)}", highlight=False)
