@@ -4,6 +4,7 @@ import asyncio
 import html
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from string import Template
 from urllib.parse import parse_qs
@@ -160,30 +161,65 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
             return
         await _stream(socket, feed, feed.open_screen(only=name), settings.dashboard.lag_s)
 
+    @router.websocket("/ws/waves/{hospital}/{unit}/{bed}")
+    async def waves(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
+        """One bed's waveforms as they come: channel's length, channel, chunk (docs/wire.md)."""
+        name = f"{hospital}/{unit}/{bed}"
+        if name not in feed.views:
+            await socket.close(4404, "no such bed")
+            return
+        screen = await feed.waves.open_screen(name)
+
+        async def send() -> None:
+            while screen.chunks:
+                await socket.send_bytes(screen.chunks.popleft())
+
+        try:
+            await _serve(socket, screen.wake, send, feed, settings.dashboard.lag_s)
+        finally:
+            feed.waves.close_screen(screen)
+
     return router
 
 
 async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -> None:
-    """Send frames until the browser leaves, or takes nothing for ``lag_s``."""
+    """Send a screen's frames until its browser leaves."""
+
+    async def send() -> None:
+        await socket.send_text(feed.take_frame(screen).decode())
+
+    try:
+        await _serve(socket, screen.wake, send, feed, lag_s)
+    finally:
+        feed.close_screen(screen)
+
+
+async def _serve(
+    socket: WebSocket,
+    wake: asyncio.Event,
+    send: Callable[[], Awaitable[None]],
+    feed: Feed,
+    lag_s: float,
+) -> None:
+    """Send at every ``wake`` until the browser leaves, or takes nothing for ``lag_s``."""
     await socket.accept()
     listening = asyncio.create_task(_until_closed(socket))
     try:
         while not listening.done():
-            waking = asyncio.create_task(screen.wake.wait())
+            waking = asyncio.create_task(wake.wait())
             await asyncio.wait({waking, listening}, return_when=asyncio.FIRST_COMPLETED)
             waking.cancel()
             if listening.done():
                 break
-            screen.wake.clear()
+            wake.clear()
             async with asyncio.timeout(lag_s):
-                await socket.send_text(feed.take_frame(screen).decode())
+                await send()
     except TimeoutError:
         feed.laggards += 1
         await socket.close(4008, "too slow")
     except (WebSocketDisconnect, RuntimeError):
         pass  # it left while we were sending
     finally:
-        feed.close_screen(screen)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
 

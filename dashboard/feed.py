@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from dashboard.views import BedView, apply_alert, apply_reading, encode_alert, encode_bed
+from dashboard.wave_feed import WaveFeed
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
 from hub.health import Reporter
@@ -64,6 +65,7 @@ class Feed:
         self.connection: Connection | None = None
         self.unreadable = 0
         self.laggards = 0
+        self.waves = WaveFeed()
         self._reporter = Reporter("dashboard", self._counters)
 
     def _counters(self) -> dict[str, float]:
@@ -72,6 +74,7 @@ class Feed:
             "beds": len(self.views),
             "unreadable": self.unreadable,
             "laggards_disconnected": self.laggards,
+            **self.waves.counters(),
         }
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -98,6 +101,7 @@ class Feed:
             screen.frames = 0  # they start again from everything
             screen.beds.update(self.views if screen.only is None else {screen.only})
         self.connection = connection
+        await self.waves.connected(connection)
         reporting = asyncio.create_task(self._reporter.run(connection), name="health")
         try:
             async for envelopes in connection.batches():
@@ -106,6 +110,7 @@ class Feed:
                 connection.ack([envelope.mid for envelope in envelopes])
         finally:
             self.connection = None
+            await self.waves.connected(None)
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)
 
@@ -116,6 +121,8 @@ class Feed:
                 for reading in unpack(decode_judged(envelope.payload)):
                     if apply_reading(self._view(reading.bed), reading):
                         self._changed.add(reading.bed)
+            elif "/waves/" in envelope.topic:
+                self.waves.take(envelope)
             elif "/hub/health/" in envelope.topic:
                 health = msgspec.json.decode(envelope.payload, type=Health)
                 self._health[health.service] = health

@@ -11,6 +11,7 @@ from dash import dcc, html
 
 from dashboard.gate import Person
 from dashboard.words import LANGUAGES, Language, script_words, word
+from schemas.waves import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,17 @@ def page(
                     "data-places": json.dumps(here, ensure_ascii=False),
                     "data-lang": language,
                     "data-bed": bed or "",
+                    "data-channels": json.dumps(
+                        {
+                            channel.name: {
+                                "name": (channel.zh, channel.en)[at],
+                                "kind": channel.kind,
+                                "order": order,
+                            }
+                            for order, channel in enumerate(CHANNELS.values())
+                        },
+                        ensure_ascii=False,
+                    ),
                 },
             ),
         ],
@@ -99,6 +111,7 @@ def _bed(bed: str, language: Language) -> Any:
     return html.Div(
         [
             html.Div(id="bed"),
+            html.Section(html.Div(id="waves"), className="panel waves"),
             html.Section(
                 [
                     html.Div(
@@ -121,7 +134,7 @@ def _bed(bed: str, language: Language) -> Any:
                     dcc.Graph(
                         id="trend",
                         responsive=True,
-                        style={"height": "max(500px, calc(100vh - 440px))"},
+                        style={"height": "max(430px, calc(100vh - 640px))"},
                         config={
                             "displayModeBar": False,
                             "locale": "zh-CN" if language == "zh" else "en",

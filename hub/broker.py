@@ -121,11 +121,14 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
         self._fail("closed")
 
-    async def subscribe(self, topic_filter: str) -> None:
-        """Subscribe at QoS 1 and wait until the broker has agreed; BrokerError when it refuses."""
+    async def subscribe(self, topic_filter: str, qos: int = 1) -> None:
+        """Subscribe and wait until the broker has agreed; BrokerError when it refuses.
+
+        At QoS 0 nothing is kept for us and nothing is acknowledged: for what is worth nothing late.
+        """
         mid = self._next_mid()
         done = self._waiting[mid] = self._loop.create_future()
-        self._write(mqtt.subscribe(mid, topic_filter))
+        self._write(mqtt.subscribe(mid, topic_filter, qos))
         await done
 
     def unsubscribe(self, topic_filter: str) -> None:

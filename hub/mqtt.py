@@ -107,9 +107,9 @@ def connect(
     return bytes((CONNECT,)) + length_field(len(body)) + body
 
 
-def subscribe(mid: int, topic_filter: str) -> bytes:
-    """Return a SUBSCRIBE packet for one filter at QoS 1."""
-    body = mid.to_bytes(2, "big") + _string(topic_filter) + b"\x01"
+def subscribe(mid: int, topic_filter: str, qos: int) -> bytes:
+    """Return a SUBSCRIBE packet for one filter at QoS 0 or 1."""
+    body = mid.to_bytes(2, "big") + _string(topic_filter) + bytes((qos,))
     return bytes((SUBSCRIBE,)) + length_field(len(body)) + body
 
 
