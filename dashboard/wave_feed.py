@@ -2,8 +2,8 @@
 
 A bed's wave topics are subscribed to with its first viewer and left with its last, at QoS 0: a late
 wave is worth nothing, and a session's allowance of unacknowledged messages is shared by all its
-subscriptions. A chunk is checked once and passed on as it is. A browser that does not keep up loses its oldest chunks, which
-it draws as a gap, and harms nobody.
+subscriptions. A chunk is checked once and passed on as it is. A browser that does not keep up
+loses its oldest chunks, which it draws as a gap, and harms nobody.
 """
 
 import asyncio

@@ -261,19 +261,28 @@ def user(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="ingest | wall")],
+    what: Annotated[
+        str,
+        typer.Argument(help="ingest, alerts, fanout, store, query, wall, sweep, compare"),
+    ],
     beds: Annotated[int, typer.Option(help="How many beds.")] = 1000,
-    seconds: Annotated[float, typer.Option(help="How long.")] = 60,
+    seconds: Annotated[float, typer.Option(help="How long.")] = 30,
+    rate: Annotated[float | None, typer.Option(help="Messages a second; a bed's one.")] = None,
+    waves: Annotated[int, typer.Option(help="ingest: beds with waveforms beside them.")] = 0,
+    clients: Annotated[int, typer.Option(help="fanout: browsers on the wall.")] = 50,
+    days: Annotated[int, typer.Option(help="query: days stored.")] = 30,
+    rounds: Annotated[int, typer.Option(help="compare: how often each is measured.")] = 3,
     json: Json = False,
 ) -> None:
     """Measure the product on this machine, everything embedded running."""
     sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout's tests are not installed
     try:
-        from tests.bench.benches import render, run_bench
+        from tests.bench.benches import Options, render, run_bench
     except ImportError:
         raise HubError("vigil bench runs from a checkout, after `make env`") from None
 
-    result = run_bench(read_settings(), what, beds=beds, seconds=seconds)
+    options = Options(beds, seconds, rate, waves, clients, days, rounds)
+    result = run_bench(what, options)
     if json:
         sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:

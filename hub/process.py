@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]], *, fast: bool = True) 
 
     ``fast`` runs it on uvloop, which cannot start a process as another user.
     """
+    gc.set_threshold(50_000, 20, 50)  # messages come and go by the thousand; cycles are few
 
     async def start() -> None:
         stop = asyncio.Event()

@@ -28,6 +28,15 @@ class ClockState(Struct):
 
 def observe(state: ClockState, difference_ns: int, received_ns: int) -> bool:
     """Add one receive-minus-send difference; return whether the offset in use changed."""
+    current, previous = state.current_ns, state.previous_ns
+    if (
+        current is not None
+        and current <= difference_ns
+        and received_ns - state.window_since_ns < HALF_WINDOW_NS
+        and not state.run
+        and difference_ns - (current if previous is None else min(current, previous)) <= STEP_NS
+    ):
+        return False  # the ordinary case: a little later than the fastest
     if received_ns - state.window_since_ns >= HALF_WINDOW_NS:
         state.window_since_ns = received_ns
         state.previous_ns, state.current_ns = state.current_ns, None

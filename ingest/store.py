@@ -116,10 +116,10 @@ class Store:
             assert row is not None
             self._streams[stream] = (row[0], row[1])
         for day in np.unique(cols.measured_us // DAY_US).tolist():
-            await self._ensure_partitions(day)
+            await self.ensure_partitions(day)
 
-    async def _ensure_partitions(self, day: int) -> None:
-        """Make the partitions of a day, counted since 1970."""
+    async def ensure_partitions(self, day: int) -> None:
+        """Make the partitions that a day (counted since 1970) needs."""
         if not self.rolls or day in self._days:
             return
         at = to_datetime(day * DAY_US * 1000)

@@ -21,22 +21,34 @@ from simulators.patients import make_patient, readings
 PATIENTS, LENGTH_S = 50, 600
 WINDOW = 5_000
 TURN_S = 0.002
+SIX = ("hr", "spo2", "rr", "abp_sys", "abp_dia", "temp")
 
 
-def fragments() -> list[list[bytes]]:
-    """Return the ``vitals`` object of every second of every patient, as JSON."""
+def fragments(*, six: bool) -> list[list[bytes]]:
+    """Return the ``vitals`` object of every second of every patient, as JSON.
+
+    ``six``: always the same six, for a comparison with messages that have these.
+    """
     out = []
     for number in range(PATIENTS):
         rng = np.random.default_rng([7, number])
-        patient = make_patient("b/icu/x", "stable", rng)
+        patient = make_patient("b/icu/x", "stable", rng, arterial_line=True if six else None)
         stream = readings(patient, rng, boot="b", start_ns=0)
-        out.append([msgspec.json.encode(next(stream).values) for _ in range(LENGTH_S)])
+        last: dict[str, float] = {}
+        pieces = []
+        for _ in range(LENGTH_S):
+            values = next(stream).values
+            last |= values
+            chosen = {name: last[name] for name in SIX} if six else values
+            pieces.append(msgspec.json.encode(chosen))
+        out.append(pieces)
     return out
 
 
-def main(port: int, rate: float, seconds: float, beds: int) -> None:
+def main(port: int, rate: float, seconds: float, beds: int, *, six: bool) -> None:
     """Send ``rate`` messages a second (0: as many as are acknowledged) from ``beds`` beds."""
-    vitals = fragments()
+    vitals = fragments(six=six)
+    turn_s = min(TURN_S, 1 / rate) if rate else TURN_S
     boot = f"load{time.time_ns() // MS:x}"
     heads = [
         (
@@ -79,7 +91,7 @@ def main(port: int, rate: float, seconds: float, beds: int) -> None:
                 out.append(b"\x32" + mqtt.length_field(len(rest)) + rest)
                 sent += 1
             line.sendall(b"".join(out))
-        wait = TURN_S if rate or due <= 0 else 0
+        wait = turn_s if rate or due <= 0 else 0
         if select.select([line], [], [], wait)[0]:
             receiver.feed(line.recv(262_144), 0)
     line.settimeout(10)
@@ -103,4 +115,5 @@ def main(port: int, rate: float, seconds: float, beds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
+    port, rate, seconds, beds = sys.argv[1:5]
+    main(int(port), float(rate), float(seconds), int(beds), six=sys.argv[5:] == ["six"])

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.bench.benches import CHROMIUM_FLAGS
+from tests.bench.browser import CHROMIUM_FLAGS
 from tests.support import chromium
 from tests.support.hub import Hub
 
