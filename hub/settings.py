@@ -71,6 +71,9 @@ class RecorderSettings(_Section):
     minute_days: int = Field(730, ge=1, le=36500, description="1 min rollups are kept this long")
     hour_days: int = Field(3650, ge=1, le=36500, description="1 h rollups are kept this long")
     wave_hours: int = Field(72, ge=1, le=8760, description="waves are kept this long")
+    pack_after_hours: int = Field(
+        24, ge=1, le=8760, description="readings older than this are packed (plain PostgreSQL)"
+    )
     runs_kept: int = Field(50, ge=1, le=1000, description="runs kept; older ones are dropped")
 
 

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import psycopg
 import structlog
@@ -37,6 +38,7 @@ CLIENT_ID = "vigil-recorder"
 FILTERS = (JUDGED_FILTER, ALERTS_FILTER, REJECTED_TOPIC)
 ROLL_PERIOD_S = 10.0
 KEEP_PERIOD_S = 3600.0
+PACK_PERIOD_S, PACK_PAUSE_S = 60.0, 0.5
 LATENCIES_KEPT = 5_000
 DELAY_SAMPLE = 16
 """One reading in so many is timed."""
@@ -62,6 +64,7 @@ class Recorder:
         self._batch = Batch()
         self._wake = asyncio.Event()
         self._stored = self._repeats = self._alerts = self._unreadable = self._refused = 0
+        self._packed = 0
         self._delays: deque[float] = deque(maxlen=LATENCIES_KEPT)
         kept = settings.recorder
         self._retention = Retention(
@@ -76,6 +79,7 @@ class Recorder:
             "alert_events": self._alerts,
             "unreadable": self._unreadable,
             "refused_by_database": self._refused,
+            "bed_days_packed": self._packed,
             "waiting": self._batch.readings,
         }
         if self._delays:
@@ -89,6 +93,7 @@ class Recorder:
         tasks = {
             asyncio.create_task(self._run(stop), name="recorder"),
             asyncio.create_task(self._waves.run(stop), name="waves"),
+            asyncio.create_task(self._pack(), name="pack"),
             asyncio.create_task(stop.wait(), name="stop"),
         }
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -107,6 +112,22 @@ class Recorder:
                     await stay_connected(self._connect, self._server(database), stop)
             except* psycopg.OperationalError as group:
                 log.warning("database_lost", reason=str(group.exceptions[0]).strip())
+
+    async def _pack(self) -> None:
+        """Pack old readings, a bed's day at a time, on a connection that nothing waits for."""
+        age = timedelta(hours=self._settings.recorder.pack_after_hours)
+        while True:
+            database = await connect_when_there(self._settings.database_address)
+            try:
+                async with database:
+                    store = Store(database, await flavour_of(database))
+                    while True:
+                        while await store.pack(utc(now_ns()) - age):
+                            self._packed += 1
+                            await asyncio.sleep(PACK_PAUSE_S)
+                        await asyncio.sleep(PACK_PERIOD_S)
+            except psycopg.OperationalError as error:
+                log.warning("database_lost", reason=str(error).strip())
 
     def _server(self, database: AsyncConnection) -> Callable[[Connection], Awaitable[None]]:
         async def serve(connection: Connection) -> None:
@@ -198,7 +219,7 @@ class Recorder:
         rows = len(cols.stream)
         await store.prepare(cols)
         async with store.transaction():
-            new = await store.insert_readings(cols) if rows else 0
+            new = await store.insert_readings(cols, now_ns() // 1000) if rows else 0
             alerts = sum([await store.insert_alert(event) for event in batch.alerts])
             for judged in batch.judged:
                 for clock in judged.clocks:

@@ -19,6 +19,8 @@ from schemas.wire import ClockOffset, DeviceStatus, Rejected, Stream
 
 Ints = NDArray[np.int64]
 DAY_US, MINUTE_US = 86_400_000_000, 60_000_000
+OLD_US = 3_600_000_000
+"""Readings this old when they are stored may belong to a time that is packed."""
 STREAMS_CACHED = 50_000
 DUE_CACHED = 200_000
 REJECTED_KEPT = 10_000
@@ -26,6 +28,7 @@ ROLL_LIMIT = 200
 """Buckets a transaction: short, because readings wait meanwhile."""
 ROLL_GRACE = timedelta(seconds=10)
 BY_DAY = ("numerics", "numerics_rare")
+KEPT_RAW = (*BY_DAY, "numerics_packed")
 BY_MONTH = ("numerics_1m", "numerics_1h", "numerics_rare_1m", "numerics_rare_1h")
 
 
@@ -54,13 +57,15 @@ class Store:
         """Return a transaction: all of it is stored, or nothing."""
         return self._connection.transaction()
 
-    async def insert_readings(self, cols: Columns) -> int:
+    async def insert_readings(self, cols: Columns, now_us: int | None = None) -> int:
         """Store readings inside the caller's transaction; return how many were new.
 
-        Needs :meth:`prepare` first.
+        Needs :meth:`prepare` first. ``now_us``: what is much older may be packed; None: nothing is.
         """
         ids = np.array([self._streams[stream] for stream in cols.streams], dtype=np.int64)
         beds, streams = ids[cols.stream, 0], ids[cols.stream, 1]
+        if self.rolls and now_us is not None:
+            await self._unpack(beds, cols.measured_us, now_us - OLD_US)
         some_late = bool(cols.late.any())
         cursor = await self._connection.execute(
             query("insert_numerics"),
@@ -93,6 +98,28 @@ class Store:
         if self.rolls:
             await self._owe(beds, cols.measured_us)
         return stored
+
+    async def _unpack(self, beds: Ints, measured_us: Ints, before_us: int) -> None:
+        """Put back what is packed of the times that old readings belong to: repeats must meet."""
+        old = measured_us < before_us
+        if old.any():
+            first, last = int(measured_us[old].min()), int(measured_us[old].max())
+            await self._connection.execute(
+                "SELECT vigil_unpack(%s::int[], %s, %s)",
+                (
+                    np.unique(beds[old]).tolist(),
+                    to_datetime(first * 1000),
+                    to_datetime(last * 1000),
+                ),
+            )
+
+    async def pack(self, before: datetime) -> int:
+        """Pack a bed's day that ended before a time; return 0 when nothing is left to pack."""
+        if not self.rolls:
+            return 0
+        cursor = await self._connection.execute("SELECT vigil_pack(%s)", (before,))
+        row = await cursor.fetchone()
+        return row[0] if row else 0
 
     def forget_owed(self) -> None:
         """After a rollback: what was noted as owed may not be."""
@@ -265,7 +292,7 @@ class Store:
         """Drop what is older than its retention; return how many partitions went."""
         dropped = 0
         for parents, age in (
-            (BY_DAY, timedelta(days=retention.raw_days)),
+            (KEPT_RAW, timedelta(days=retention.raw_days)),
             (("numerics_1m", "numerics_rare_1m"), timedelta(days=retention.minute_days)),
             (("numerics_1h", "numerics_rare_1h"), timedelta(days=retention.hour_days)),
             (("wave_block",), timedelta(hours=retention.wave_hours)),

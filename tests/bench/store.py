@@ -44,6 +44,8 @@ NUMERICS = (
 )
 WAVES = ("ecg", "pleth", "abp", "pap")
 BATCH = 2_000
+STRIDE_S = 400
+"""One record after another: the longest lasts 330 s."""
 
 
 def _recordings() -> Path:
@@ -52,14 +54,22 @@ def _recordings() -> Path:
     return SHARED
 
 
-def _readings(name: str, start_ns: int) -> list[Any]:
-    """Return a recording's readings as intake judges them."""
+def _readings(name: str, start_ns: int, beds: int | None = None) -> list[Any]:
+    """Return a recording's readings as intake judges them.
+
+    ``beds``: the records one after another on so many beds, as monitors that go on for days;
+    None: each record on a bed of its own.
+    """
     found = load(_recordings() / name)
     arrivals = []
     for number, record in enumerate(found.records.values()):
-        bed = f"store/icu/r-{number}"
+        turn, place = divmod(number, beds) if beds else (0, number)
+        bed = f"store/icu/r-{place}"
         topic = Topic("store", bed, Kind.NUMERICS)
-        for reading in to_readings(record, bed, boot="b", start_ns=start_ns):
+        begin = start_ns + turn * STRIDE_S * S
+        for reading in to_readings(record, bed, boot="b", start_ns=begin):
+            reading.seq += turn * 1000
+            reading.device = f"m-{place}"
             # A real line adds some milliseconds, never the same twice: it costs bytes.
             jitter = (reading.measured_ns // S * 7919 + number * 104_729) % 9_000_000
             reading.received_ns = reading.measured_ns + 3_000_000 + jitter // 1000 * 1000
@@ -85,14 +95,15 @@ async def _plain_bytes(connection: AsyncConnection) -> int:
     row = await (
         await connection.execute(
             "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits"
-            " WHERE inhparent IN ('numerics'::regclass, 'numerics_rare'::regclass)"
+            " WHERE inhparent IN ('numerics'::regclass, 'numerics_rare'::regclass,"
+            " 'numerics_packed'::regclass)"
         )
     ).fetchone()
     return int(row[0]) if row and row[0] else 0
 
 
 async def _empty(connection: AsyncConnection) -> None:
-    await connection.execute("TRUNCATE numerics, numerics_rare")
+    await connection.execute("TRUNCATE numerics, numerics_rare, numerics_packed")
     await connection.execute("VACUUM")
 
 
@@ -100,6 +111,7 @@ async def store(stack: Stack) -> Any:
     """Measure bytes a value and bytes a sample, on recordings."""
     start = (time.time_ns() - 20 * 86_400 * S) // (86_400 * S) * 86_400 * S
     files = {name: _readings(name, start) for name in NUMERICS}
+    files[f"{NUMERICS[0]} on 8 beds"] = _readings(NUMERICS[0], start, beds=8)
     out: dict[str, Any] = {"plain": {}, "columnstore": {}, "waves": {}}
     url = stack.settings.database_address
     async with await connect(url) as connection:
@@ -107,8 +119,21 @@ async def store(stack: Stack) -> Any:
         for name, readings in files.items():
             rows, values = await _fill(connection, readings)
             await connection.execute("VACUUM")
+            single = await _plain_bytes(connection)
+            await connection.execute(
+                "TRUNCATE rollup_due"
+            )  # no rollups here: their space is theirs
+            packer = Store(connection, PLAIN)
+            began = time.perf_counter()
+            while await packer.pack(datetime.now(UTC) - timedelta(days=1)):
+                pass
+            took = time.perf_counter() - began
+            await connection.execute("VACUUM")
             size = await _plain_bytes(connection)
-            out["plain"][name] = _per(size, rows, values)
+            out["plain"][name] = _per(size, rows, values) | {
+                "bytes_a_value_before_packing": round(single / values, 2),
+                "packing_us_a_row": round(took / rows * 1e6, 1),
+            }
             total = [total[0] + size, total[1] + values]
             await _empty(connection)
         out["plain"]["pooled_bytes_a_value"] = round(total[0] / total[1], 2)

@@ -276,6 +276,62 @@ def test_the_columnstore_keeps_answers_and_refuses_repeats(timescaled, at_ns):
     assert after == before
 
 
+def test_packing_keeps_answers_and_lets_late_data_in(plain, at_ns):
+    async def packed():
+        async with await connect(plain) as connection:
+            asked = {
+                "bed": BED,
+                "start": to_datetime(at_ns - S),
+                "end": to_datetime(at_ns + 7300 * S),
+            }
+
+            async def answers():
+                return (
+                    [row async for row in export_rows(connection, **asked)],
+                    await fetch(connection, "select_trend_raw", **asked),
+                    await fetch(connection, "select_trend_1m", **asked),
+                )
+
+            async def rows(table):
+                cursor = await connection.execute(f"SELECT count(*) FROM {table}")
+                return (await cursor.fetchone())[0]
+
+            store = Store(connection, PLAIN)
+            boundary = to_datetime(at_ns + 30 * 3600 * S)
+            before, many = await answers(), await rows("numerics")
+            while await store.pack(boundary):
+                pass
+            assert (await rows("numerics"), await rows("numerics_packed") > 0) == (0, True)
+            assert await answers() == before
+
+            story = a_story(at_ns)[0]
+            cols = columns([pack(story, at_ns)])
+            await store.prepare(cols)
+            async with store.transaction():
+                assert await store.insert_readings(cols, at_ns // 1000 + 86_400_000_000) == 0
+            assert (await rows("numerics"), await rows("numerics_packed")) == (many, 0)
+            assert await answers() == before
+
+            while await store.roll(boundary):
+                pass
+            while await store.pack(boundary):
+                pass
+            late = story[0]
+            late.measured_ns, late.seq, late.values = at_ns + 2500 * MS, 9_000_000, {"hr": 190.0}
+            cols = columns([pack([late], at_ns)])
+            await store.prepare(cols)
+            async with store.transaction():
+                assert await store.insert_readings(cols, at_ns // 1000 + 86_400_000_000) == 1
+            while await store.roll(boundary):
+                pass
+            return before, await answers()
+
+    before, after = asyncio.run(packed())
+    assert len(after[0]) == len(before[0]) + 1
+    assert after[2][0]["hr_max"] == 190
+    assert after[2][1:] == before[2][1:]
+
+
 def old_rows(connection, at_ns):
     """What version 0.1.0 left in its tables."""
     connection.execute("INSERT INTO bed (name, hospital) VALUES ('o/icu/b1', 'o')")

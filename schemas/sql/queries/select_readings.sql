@@ -13,9 +13,6 @@ SELECT numerics.measured_at, numerics.received_at, stream.device, stream.boot, n
         FROM numerics_rare rare
         WHERE rare.bed_id = numerics.bed_id AND rare.measured_at = numerics.measured_at
             AND rare.stream_id = numerics.stream_id AND rare.seq = numerics.seq) AS rare
-FROM numerics
-JOIN bed ON bed.id = numerics.bed_id
+FROM vigil_readings((SELECT id FROM bed WHERE name = %(bed)s), %(start)s, %(end)s) AS numerics
 JOIN stream ON stream.id = numerics.stream_id
-WHERE bed.name = %(bed)s
-    AND numerics.measured_at >= %(start)s AND numerics.measured_at < %(end)s
 ORDER BY numerics.measured_at, stream.device, numerics.seq

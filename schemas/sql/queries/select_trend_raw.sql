@@ -25,7 +25,5 @@ SELECT measured_at AS at,
     CASE WHEN (coalesce(status2, 0) >> 36) & 15 = 0 THEN peep END AS peep,
     CASE WHEN (coalesce(status2, 0) >> 40) & 15 = 0 THEN vt END AS vt,
     CASE WHEN (coalesce(status2, 0) >> 44) & 15 = 0 THEN pvc END AS pvc
-FROM numerics
-WHERE bed_id = (SELECT id FROM bed WHERE name = %(bed)s)
-    AND measured_at >= %(start)s AND measured_at < %(end)s
+FROM vigil_readings((SELECT id FROM bed WHERE name = %(bed)s), %(start)s, %(end)s)
 ORDER BY measured_at LIMIT 20000
