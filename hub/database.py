@@ -82,7 +82,8 @@ def migrations(flavour: str) -> list[tuple[str, str, str]]:
 async def flavour_of(connection: AsyncConnection) -> str:
     """Return what the tables are made for: as they were made, else what the server offers.
 
-    A server that offers TimescaleDB but cannot load it counts as plain; ``vigil doctor`` says so.
+    A server that offers TimescaleDB but cannot load it, or only the parts under the Apache licence
+    (no columnstore, no continuous aggregates), counts as plain; ``vigil doctor`` says so.
     """
     rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
     chosen = {name.split(".")[1] for (name,) in rows if name.count(".") == 2}
@@ -95,8 +96,12 @@ async def flavour_of(connection: AsyncConnection) -> str:
         return PLAIN
     try:
         await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        licence = await (await connection.execute("SHOW timescaledb.license")).fetchone()
     except psycopg.Error as error:
         log.warning("timescaledb_not_usable", reason=str(error).strip().splitlines()[0])
+        return PLAIN
+    if licence is None or licence[0] != "timescale":
+        log.warning("timescaledb_not_usable", reason=f"timescaledb.license is {licence}")
         return PLAIN
     return TIMESCALE
 

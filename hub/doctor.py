@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import psycopg
+from psycopg import AsyncConnection
 from rich.console import Console
 from rich.table import Table
 
 from hub.clock import now_ns
-from hub.database import PLAIN, connect, flavour_of, migrations
+from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrations
 from hub.health import VERSION
 from hub.reads import fetch
 from hub.settings import Settings
@@ -41,6 +42,11 @@ async def examine(settings: Settings) -> dict[str, Any]:
             if s["state"] != "running"
         ),
         *(f"database: migration {m} not applied" for m in found["database"].get("pending", [])),
+        *(
+            f"TimescaleDB: {found['database']['timescaledb']['missing']}"
+            for _ in [0]
+            if found["database"].get("timescaledb", {}).get("jobs", {}).get("failed")
+        ),
         *(
             f"disk: {found['disk']['free_gb']} GB free"
             for _ in [0]
@@ -111,21 +117,19 @@ async def _database(settings: Settings) -> dict[str, Any]:
             row = await (
                 await connection.execute(
                     "SELECT current_setting('server_version'),"
-                    " (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"
                     " pg_database_size(current_database()), to_regclass('migration') IS NOT NULL"
                 )
             ).fetchone()
             assert row is not None
-            out |= {
-                "version": row[0],
-                "timescaledb": row[1] or "not installed: plain PostgreSQL",
-                "size_mb": round(row[2] / 2**20, 1),
-            }
+            out |= {"version": row[0], "size_mb": round(row[1] / 2**20, 1)}
             applied: set[str] = set()
-            if row[3]:
+            flavour = PLAIN
+            if row[2]:
+                flavour = await flavour_of(connection)
                 rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
                 applied = {name for (name,) in rows}
-            flavour = await flavour_of(connection) if row[3] else PLAIN
+            out["tables"] = flavour
+            out["timescaledb"] = await _timescaledb(connection, flavour)
             names = [name for name, _, _ in migrations(flavour)]
             out["migration"] = max(applied, default="none")
             out["pending"] = [name for name in names if name not in applied]
@@ -134,6 +138,36 @@ async def _database(settings: Settings) -> dict[str, Any]:
                 out["device_clocks"] = await fetch(connection, "select_clocks", limit=CLOCKS_SHOWN)
     except psycopg.OperationalError as error:
         out["error"] = str(error).strip().splitlines()[0]
+    return out
+
+
+async def _timescaledb(connection: AsyncConnection, flavour: str) -> dict[str, Any]:
+    """Return which TimescaleDB there is, whether it is used, and what is missing for that."""
+    row = await (
+        await connection.execute(
+            "SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),"
+            " (SELECT default_version FROM pg_available_extensions WHERE name = 'timescaledb')"
+        )
+    ).fetchone()
+    assert row is not None
+    out: dict[str, Any] = {"installed": row[0], "offered": row[1], "used": flavour == TIMESCALE}
+    if flavour == TIMESCALE:
+        jobs = await (
+            await connection.execute(
+                "SELECT count(*) FILTER (WHERE last_run_status = 'Failed'),"
+                " count(*) FILTER (WHERE last_run_started_at IS NULL), count(*)"
+                " FROM timescaledb_information.job_stats WHERE job_id >= 1000"
+            )
+        ).fetchone()
+        assert jobs is not None
+        out["jobs"] = {"failed": jobs[0], "never_run": jobs[1], "all": jobs[2]}
+        out["missing"] = f"{jobs[0]} of its jobs failed when last run" if jobs[0] else None
+    elif row[1] is None:
+        out["missing"] = "not offered by this server: see docs/timescaledb.md for an installation"
+    else:
+        out["missing"] = (
+            "offered, but these tables were made plain: see docs/timescaledb.md for a move"
+        )
     return out
 
 
@@ -159,7 +193,13 @@ def render(found: dict[str, Any], console: Console) -> None:
         "database",
         database.get("error", "ok"),
         f"{database['address']}  PostgreSQL {database.get('version', '?')}, "
-        f"TimescaleDB {database.get('timescaledb', '?')}, migration {database.get('migration')}",
+        f"tables {database.get('tables', '?')}, migration {database.get('migration')}",
+    )
+    timescale = database.get("timescaledb", {})
+    table.add_row(
+        "TimescaleDB",
+        f"{timescale.get('installed')}, used" if timescale.get("used") else "not used",
+        timescale.get("missing") or "all there",
     )
     for name, service in found["services"].items():
         about = ", ".join(f"{k} {v:g}" for k, v in list(service["counters"].items())[:9])

@@ -45,6 +45,8 @@ REJECTED_PERIOD_S = 2.0
 LATENCIES_KEPT = 2_000
 OUTBOX_BOUND = 20_000
 TURN_MESSAGES = 500
+MANY_MESSAGES = 8_000
+"""So many without an acknowledgement are saved at once: the broker stops sending at 20 000."""
 GATHER_S = 0.003
 """What an alert may wait for the readings beside it."""
 BATCH_ROWS = 1_000
@@ -79,6 +81,7 @@ class Intake:
         self._clocks: dict[str, list[ClockOffset]] = {}
         self._statuses: dict[str, list[DeviceStatus]] = {}
         self._mids: list[int] = []
+        self._many = asyncio.Event()
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._alerts = 0
         self._received = 0
@@ -167,6 +170,8 @@ class Intake:
             if outcome.status is not None:
                 self._statuses.setdefault(outcome.hospital, []).append(outcome.status)
         self._mids += [envelope.mid for envelope in envelopes]
+        if len(self._mids) >= MANY_MESSAGES:
+            self._many.set()
 
     def _announce(self, events: list[AlertEvent]) -> None:
         """Queue events for their topics: open alerts retained, ended ones taken back."""
@@ -241,7 +246,12 @@ class Intake:
 
     async def _checkpoints(self, connection: Connection) -> None:
         while True:
-            await asyncio.sleep(self._settings.intake.checkpoint_ms / 1000)
+            try:
+                async with asyncio.timeout(self._settings.intake.checkpoint_ms / 1000):
+                    await self._many.wait()
+            except TimeoutError:
+                pass
+            self._many.clear()
             await self._save(connection)
 
     async def _save(self, connection: Connection) -> None:

@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from threading import Thread
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -123,3 +125,76 @@ def test_a_server_that_hangs_or_dies_never_leaves_numbers_looking_live(sign_in, 
     expect(page.locator("#feed-banner")).to_be_empty(timeout=30_000)
     monitor.numerics("w/icu/bed-04", 2, {"hr": 67})
     expect(number(page, "w/icu/bed-04", "hr")).to_have_text("67")
+
+
+def send_waves(monitor, bed, seconds, *, until=lambda: False, missing=()):
+    """Send ECG II live, half a second a chunk."""
+    start = time.time_ns()
+    t = np.arange(50) / 100
+    for seq in range(int(seconds * 2)):
+        if until():
+            return
+        samples = (200 * np.exp(-((t - 0.25) ** 2) / 0.0004)).astype(np.int16)
+        if seq not in missing:
+            at = start + seq * 500_000_000
+            monitor.waves(bed, seq, samples, start_ns=0, measured_ns=at)
+        time.sleep(max(0, (start + (seq + 1) * 500_000_000 - time.time_ns()) / 1e9))
+
+
+def inked(page):
+    """Return how many columns of the first lane hold some of the trace."""
+    return page.evaluate(
+        """() => {
+            const canvas = document.querySelector(".lane canvas");
+            const {data, width, height} = canvas.getContext("2d").getImageData(
+                0, 0, canvas.width, canvas.height);
+            let columns = 0;
+            for (let x = 0; x < width; x++)
+                for (let y = 0; y < height; y++)
+                    if (data[4 * (y * width + x) + 3]) { columns += 1; break; }
+            return columns;
+        }"""
+    )
+
+
+def test_waveforms_sweep_and_a_lost_feed_is_said_and_leaves_no_old_trace(sign_in, monitor):
+    page = sign_in()
+    monitor.numerics("w/icu/bed-04", 50, {"hr": 60})
+    page.goto(page.url + "bed/w/icu/bed-04")
+    expect(page.get_by_text("本床未发送波形")).to_be_visible()
+    sender = Thread(target=send_waves, args=(monitor, "w/icu/bed-04", 6))
+    sender.start()
+    lane = page.locator(".lane")
+    expect(lane).to_have_count(1)
+    expect(lane.locator(".lane-name")).to_have_text("心电 II")
+    page.wait_for_timeout(3500)
+    before = page.evaluate("window.vigilWaves.draws")
+    wide = inked(page)
+    assert wide > 60
+    page.wait_for_timeout(1000)
+    assert page.evaluate("window.vigilWaves.draws") - before > 20
+    expect(page.locator(".waves .head .note")).to_contain_text("缓冲")
+    sender.join()
+    expect(lane).to_have_attribute("data-state", "wave_lost", timeout=10_000)
+    expect(lane.locator(".lane-state")).to_have_text("波形中断")
+    expect(page.locator(".lane")).to_have_count(1)
+    page.wait_for_function("document.querySelector('.lane canvas').width > 0")
+    hub_side = page.evaluate("window.vigilWaves.chunks")
+    assert hub_side >= 8
+    page.wait_for_timeout(12_000)  # the sweep has gone round: nothing old is left
+    assert inked(page) == 0
+    assert page.problems == []
+
+
+def test_a_lead_that_is_off_says_so(sign_in, monitor):
+    page = sign_in()
+    monitor.numerics("w/icu/bed-03", 90, {"hr": 60})
+    page.goto(page.url + "bed/w/icu/bed-03")
+    page.wait_for_selector("#waves .head")
+    page.wait_for_timeout(500)
+    start = time.time_ns()
+    for seq in range(4):
+        off = np.full(50, -32_768, np.int16)
+        monitor.waves("w/icu/bed-03", seq, off, start_ns=0, measured_ns=start + seq * 500_000_000)
+        time.sleep(0.5)
+    expect(page.locator(".lane-state")).to_have_text("导联/探头脱落")

@@ -11,6 +11,7 @@ import pytest
 import hub.database
 from hub import accounts
 from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrate, migrations, query
+from hub.doctor import _timescaledb
 from hub.reads import export_rows, fetch, trend
 from hub.waves import read_waves
 from ingest.batch import columns
@@ -274,6 +275,21 @@ def test_the_columnstore_keeps_answers_and_refuses_repeats(timescaled, at_ns):
     assert chunks >= 1
     assert again == 0
     assert after == before
+
+
+def test_doctor_says_which_database_is_in_use_and_what_is_missing(hub, timescaled):
+    plain = hub.json("doctor")["database"]
+    assert (plain["tables"], plain["timescaledb"]["used"]) == (PLAIN, False)
+    assert "docs/timescaledb.md" in plain["timescaledb"]["missing"]
+
+    async def on_timescale():
+        async with await connect(timescaled) as connection:
+            return await _timescaledb(connection, await flavour_of(connection))
+
+    found = asyncio.run(on_timescale())
+    assert (found["used"], found["missing"]) == (True, None)
+    assert found["installed"].startswith("2.")
+    assert found["jobs"]["all"] >= 10
 
 
 def test_packing_keeps_answers_and_lets_late_data_in(plain, at_ns):

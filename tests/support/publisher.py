@@ -4,8 +4,12 @@ import json
 import time
 from typing import Any
 
+import numpy as np
+from msgspec.structs import replace
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
+
+from schemas.waves import WaveChunk, encode_chunk
 
 
 class Publisher:
@@ -18,6 +22,28 @@ class Publisher:
         self.client.on_publish = lambda _c, _d, mid, _r, _p: self.acknowledged.add(mid)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
+
+    def waves(self, bed: str, seq: int, samples: Any, **more: Any) -> int:
+        """Publish a chunk of ECG II, 100 Hz, that begins ``seq`` seconds after ``start_ns``."""
+        start_ns = more.pop("start_ns")
+        chunk = WaveChunk(
+            bed=bed,
+            channel=more.pop("channel", "ecg-ii"),
+            device="mon-1",
+            boot="b1",
+            unit="mV",
+            seq=seq,
+            measured_ns=start_ns + seq * 1_000_000_000,
+            sent_ns=time.time_ns(),
+            received_ns=0,
+            rate_hz=100.0,
+            scale=0.005,
+            zero=0.0,
+            samples=np.asarray(samples, dtype=np.int16),
+        )
+        return self.send(
+            f"vigil/v1/{bed}/waves/{chunk.channel}", encode_chunk(replace(chunk, **more))
+        )
 
     def send(
         self, topic: str, payload: bytes | str | dict[str, Any], *, retain: bool = False
