@@ -13,7 +13,7 @@ from schemas.codec import encode_json
 from schemas.topics import health_topic
 from schemas.wire import Health
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 PERIOD_S = 2.0
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from schemas.alerts import AlertEvent
 from schemas.errors import DecodeError
+from schemas.judged import BatchV1, from_v1
 from schemas.judged import check as check_judged
 from schemas.times import MS, S, format_time, from_datetime
 from schemas.topics import check_bed
@@ -35,6 +36,7 @@ _numerics = msgspec.json.Decoder(NumericsMessage)
 _status = msgspec.json.Decoder(StatusMessage)
 _command = msgspec.json.Decoder(CommandMessage)
 _judged = msgspec.msgpack.Decoder(JudgedBatch)
+_judged_v1 = msgspec.msgpack.Decoder(BatchV1)
 _judged_out = msgspec.msgpack.Encoder()
 _alert = msgspec.json.Decoder(AlertEvent)
 _rejected = msgspec.json.Decoder(list[Rejected])
@@ -236,6 +238,8 @@ def decode_judged(payload: bytes) -> JudgedBatch:
     """Return a judged batch; raise DecodeError."""
     try:
         batch = _judged.decode(payload)
+        if batch.v == 1:
+            batch = from_v1(_judged_v1.decode(payload))
     except _UNREADABLE as error:
         raise DecodeError("judged", str(error)) from None
     check_judged(batch)

@@ -1,12 +1,66 @@
-"""Judged readings as columns and back: what intake packs, recorder and console unpack. Pure."""
+"""Judged readings as columns and back: what intake packs, recorder and console unpack. Pure.
+
+Version 1 was a list of readings. What the broker and a checkpoint still hold of it after an upgrade
+is read as well.
+"""
 
 from collections.abc import Iterator
+
+from msgspec import Struct
 
 from schemas.errors import DecodeError
 from schemas.vitals import Quality
 from schemas.wire import ClockOffset, DeviceStatus, JudgedBatch, Reading, Stream
 
 VERSION = 2
+
+
+class ReadingV1(Struct, array_like=True, gc=False):
+    """One reading in a batch of version 1."""
+
+    bed: str
+    device: str
+    boot: str
+    seq: int
+    measured_ns: int
+    sent_ns: int | None
+    received_ns: int
+    offset_ns: int
+    late: bool
+    interval_s: float
+    values: dict[str, float]
+    flags: dict[str, Quality]
+
+
+class BatchV1(Struct):
+    """A batch of version 1."""
+
+    v: int
+    judged_ns: int
+    readings: list[ReadingV1]
+    clocks: list[ClockOffset]
+
+
+def from_v1(old: BatchV1) -> JudgedBatch:
+    """Return a batch of version 1 as one of today's."""
+    readings = [
+        Reading(
+            bed=r.bed,
+            device=r.device,
+            boot=r.boot,
+            seq=r.seq,
+            measured_ns=r.measured_ns,
+            sent_ns=r.sent_ns,
+            received_ns=r.received_ns,
+            values=r.values,
+            flags=r.flags,
+            interval_s=r.interval_s,
+            offset_ns=r.offset_ns,
+            late=r.late,
+        )
+        for r in old.readings
+    ]
+    return pack(readings, old.judged_ns, old.clocks)
 
 
 def pack(

@@ -1,12 +1,21 @@
 import json
 import time
 
+import msgspec
 import pytest
 
-from schemas.codec import MAX_NUMERICS_BYTES, decode_command, decode_numerics, encode_numerics
+from schemas.codec import (
+    MAX_NUMERICS_BYTES,
+    decode_command,
+    decode_judged,
+    decode_numerics,
+    encode_numerics,
+)
 from schemas.errors import DecodeError
+from schemas.judged import pack, unpack
 from schemas.times import MS
 from schemas.vitals import Quality
+from tests.support.readings import reading
 
 NOW = time.time_ns() // MS * MS
 
@@ -102,3 +111,44 @@ def test_command_needs_a_person(by):
     body = {"v": 1, "id": "c1", "kind": "acknowledge", "alert": "a1", "by": by, "at_ns": NOW}
     with pytest.raises(DecodeError):
         decode_command(json.dumps(body).encode())
+
+
+def test_judged_batches_of_the_first_version_are_read_after_an_upgrade():
+    row = [
+        "h/icu/b1",
+        "m1",
+        "b1",
+        7,
+        NOW,
+        None,
+        NOW + 5,
+        3,
+        False,
+        1.0,
+        {"hr": 72.0},
+        {"pr": "weak"},
+    ]
+    old = {"v": 1, "judged_ns": NOW, "readings": [row], "clocks": [["m1", "h/icu/b1", NOW, 3]]}
+    batch = decode_judged(msgspec.msgpack.encode(old))
+    [found] = unpack(batch)
+    assert (found.bed, found.seq, found.values) == ("h/icu/b1", 7, {"hr": 72.0})
+    assert found.flags == {"pr": Quality.WEAK}
+    assert batch.clocks[0].offset_ns == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stream": [1]},
+        {"shape": [-1]},
+        {"seq": []},
+        {"values": [[1.0, 2.0]]},
+        {"flags": [[3, "hr", "weak"]]},
+        {"late": ["no"]},
+    ],
+)
+def test_a_judged_batch_whose_columns_disagree_is_refused(change):
+    good = msgspec.to_builtins(pack([reading(0, hr=72)], NOW))
+    decode_judged(msgspec.msgpack.encode(good))
+    with pytest.raises(DecodeError):
+        decode_judged(msgspec.msgpack.encode(good | change))
