@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,7 +82,7 @@ def load(path: Path, ignore: tuple[str, ...] = ()) -> Recordings:
         )
         with opened as file:
             return read_csv(file, path.name, ignore)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RecordingError(f"{path}: {error}") from None
     except UnicodeDecodeError:
         raise RecordingError(f"{path}: not UTF-8 text; save the CSV as UTF-8") from None

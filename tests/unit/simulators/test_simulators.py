@@ -3,6 +3,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from hub.replay import load
 from schemas.codec import encode_numerics
 from schemas.errors import RecordingError
 from schemas.times import S
@@ -117,8 +118,6 @@ def test_recording_with_bom_crlf_and_an_unknown_column_is_read():
     ],
 )
 def test_real_recordings_go_through_the_pipeline(recordings, name):
-    from hub.replay import load
-
     found = load(recordings / name)
     line = pipeline()
     judged = 0
@@ -130,3 +129,39 @@ def test_real_recordings_go_through_the_pipeline(recordings, name):
             judged += outcome.reading is not None
     assert judged > 50
     assert line.state.rejects.total == 0
+
+
+def test_mixed_line_ends_and_repeated_rows_are_read_and_said(tmp_path):
+    file = tmp_path / "mixed.csv"
+    file.write_bytes(b"\xef\xbb\xbft_seconds,hr_bpm\r\n0,70\n1,71\r2,72\r\n2,72\n3,73\n3,74\n")
+    found = load(file)
+    record = found.records["mixed.csv"]
+    assert record.times.tolist() == [0, 1, 2, 3, 3]
+    assert record.values[:, 0].tolist() == [70, 71, 72, 73, 74]
+    assert any("1 rows stand twice" in note for note in found.notes)
+    assert any("different values" in note for note in found.notes)
+
+
+def test_a_file_too_large_to_read_is_refused_at_once(tmp_path):
+    file = tmp_path / "huge.csv"
+    with file.open("wb") as out:
+        out.truncate(5_000_000_000)  # sparse: it takes no space
+    with pytest.raises(RecordingError, match=r"5\.0 GB; at most 2 GB"):
+        load(file)
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00cut", b"not gzip at all"])
+def test_a_broken_gzip_is_refused(tmp_path, content):
+    file = tmp_path / "broken.csv.gz"
+    file.write_bytes(content)
+    with pytest.raises(RecordingError, match=r"broken\.csv\.gz"):
+        load(file)
+
+
+def test_text_that_is_not_utf_8_and_a_folder_are_refused(tmp_path):
+    file = tmp_path / "gbk.csv"
+    file.write_bytes("t_seconds,心率\n0,70\n".encode("gb18030"))
+    with pytest.raises(RecordingError, match="UTF-8"):
+        load(file)
+    with pytest.raises(RecordingError, match="directory"):
+        load(tmp_path)
