@@ -198,16 +198,15 @@ class Connection(asyncio.Protocol):
         self._outgoing.clear()
 
     async def _ping(self) -> None:
-        """Ask for a sign of life when there was none; without an answer the broker is lost."""
+        """Give and ask for a sign of life; when nothing comes back the broker is lost."""
         while True:
+            await asyncio.sleep(PING_S)
             self._heard = False
+            self._write(mqtt.PINGREQ)
             await asyncio.sleep(PING_S)
             if not self._heard:
-                self._write(mqtt.PINGREQ)
-                await asyncio.sleep(PING_S)
-                if not self._heard:
-                    self._abort("no answer to a ping")
-                    return
+                self._abort("no answer to a ping")
+                return
 
     def _abort(self, reason: str) -> None:
         self._fail(reason)
