@@ -3,8 +3,9 @@
 import asyncio
 import html
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from importlib.resources import files
 from string import Template
 from urllib.parse import parse_qs
@@ -17,16 +18,21 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dashboard.feed import Feed, Screen
 from dashboard.gate import COOKIE, Person, Sessions, read_cookie
+from dashboard.wave_feed import stored_frames
 from dashboard.words import Language, as_language, word
 from hub import accounts
 from hub.clock import now_ns
 from hub.settings import Settings
+from hub.waves import read_waves
 from schemas.codec import encode_json
 from schemas.errors import BrokerError, TopicError
+from schemas.times import to_datetime
 from schemas.topics import Kind, check_bed, format_topic
 from schemas.wire import CommandMessage
 
 FORM_BYTES = 4_096
+WAVES_BEFORE = timedelta(seconds=25)
+"""What a screen sweeps over in one turn, and some."""
 FAILURES_FREE = 5
 FAILURE_WAIT_S = 30.0
 FAILURES_KEPT = 10_000
@@ -163,23 +169,38 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
 
     @router.websocket("/ws/waves/{hospital}/{unit}/{bed}")
     async def waves(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
-        """One bed's waveforms as they come: channel's length, channel, chunk (docs/wire.md)."""
+        """One bed's waveforms: the last seconds, then as they come (docs/wire.md)."""
         name = f"{hospital}/{unit}/{bed}"
         if name not in feed.views:
             await socket.close(4404, "no such bed")
             return
         screen = await feed.waves.open_screen(name)
+        before = await _stored_waves(pool, name)
 
         async def send() -> None:
+            while before:
+                await socket.send_bytes(before.popleft())
             while screen.chunks:
                 await socket.send_bytes(screen.chunks.popleft())
 
+        screen.wake.set()
         try:
             await _serve(socket, screen.wake, send, feed, settings.dashboard.lag_s)
         finally:
             feed.waves.close_screen(screen)
 
     return router
+
+
+async def _stored_waves(pool: AsyncConnectionPool, bed: str) -> deque[bytes]:
+    """Return what a screen shows before the first chunk arrives; nothing without a database."""
+    now = to_datetime(now_ns())
+    try:
+        async with pool.connection() as connection:
+            segments = await read_waves(connection, bed, now - WAVES_BEFORE, now + WAVES_BEFORE)
+    except (psycopg.OperationalError, PoolTimeout):
+        return deque()
+    return deque(stored_frames(segments))
 
 
 async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -> None:

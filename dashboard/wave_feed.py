@@ -8,19 +8,23 @@ loses its oldest chunks, which it draws as a gap, and harms nobody.
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import structlog
 
 from hub.broker import Connection
 from hub.mqtt import Envelope
+from hub.waves import Segment
 from schemas.errors import BrokerError, DecodeError
+from schemas.times import S
 from schemas.topics import Kind, format_topic, parse_topic
-from schemas.waves import decode_chunk
+from schemas.waves import WaveChunk, decode_chunk, encode_chunk
 
 log = structlog.get_logger()
 
 CHUNKS_KEPT = 256
+STORED = 0x80
 
 
 @dataclass(eq=False, slots=True)
@@ -84,12 +88,43 @@ class WaveFeed:
             self.unreadable += 1
             log.warning("message_unreadable", topic=envelope.topic, reason=str(error))
             return
-        channel = topic.tail.encode()
-        message = bytes([len(channel)]) + channel + envelope.payload
+        message = frame(topic.tail, envelope.payload)
         for screen in self._screens.get(topic.bed, ()):
             self.dropped += len(screen.chunks) == CHUNKS_KEPT
             screen.chunks.append(message)
             screen.wake.set()
+
+
+def frame(channel: str, payload: bytes, *, stored: bool = False) -> bytes:
+    """Return what a browser gets: the length of the channel's name, the name, the chunk.
+
+    The highest bit of the length marks what was stored before the browser came.
+    """
+    name = channel.encode()
+    return bytes([len(name) | (STORED if stored else 0)]) + name + payload
+
+
+def stored_frames(segments: list[Segment]) -> Iterator[bytes]:
+    """Yield stored waveforms as frames, in pieces of a second."""
+    for segment in segments:
+        size = max(1, int(segment.rate_hz))
+        for number, at in enumerate(range(0, len(segment.samples), size)):
+            chunk = WaveChunk(
+                bed="",
+                channel=segment.channel,
+                device=segment.device,
+                boot="-",
+                unit=segment.unit,
+                seq=number,
+                measured_ns=segment.start_ns + round(at * S / segment.rate_hz),
+                sent_ns=None,
+                received_ns=0,
+                rate_hz=segment.rate_hz,
+                scale=segment.scale,
+                zero=segment.zero,
+                samples=segment.samples[at : at + size],
+            )
+            yield frame(segment.channel, encode_chunk(chunk), stored=True)
 
 
 def _filter(bed: str) -> str:

@@ -17,13 +17,13 @@
 
   /* ---- a chunk off the socket: docs/wire.md ---- */
   function readChunk(buffer) {
-    const bytes = new Uint8Array(buffer), n = bytes[0], at = 1 + n;
+    const bytes = new Uint8Array(buffer), n = bytes[0] & 0x7f, at = 1 + n;
     const channel = new TextDecoder().decode(bytes.subarray(1, at));
     const head = new DataView(buffer, at);
     const names = head.getUint8(5) + head.getUint8(6) + head.getUint8(7);
     const from = at + 60 + names, count = head.getUint32(56, true);
     return {
-      channel, rate: head.getFloat64(32, true), scale: head.getFloat64(40, true), zero: head.getFloat64(48, true),
+      channel, stored: bytes[0] > 0x7f, rate: head.getFloat64(32, true), scale: head.getFloat64(40, true), zero: head.getFloat64(48, true),
       start: Number(head.getBigInt64(8, true)) / 1e6, samples: new Int16Array(buffer.slice(from, from + 2 * count)),
     };
   }
@@ -198,7 +198,7 @@
     chunks.splice(at, 0, chunk);
     if (lane.drawn !== null && chunk.start < lane.drawn) lane.drawn = null;  // it fills a gap: draw again
     while (lane.chunks.length && endOf(lane.chunks[0]) < endOf(chunk) - KEEP_MS) lane.chunks.shift();
-    hear(v.clock, chunk, now);
+    if (!chunk.stored) hear(v.clock, chunk, now);
   }
   function connect(v) {
     const scheme = location.protocol === "https:" ? "wss" : "ws";

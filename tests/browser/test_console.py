@@ -162,7 +162,7 @@ def test_waveforms_sweep_and_a_lost_feed_is_said_and_leaves_no_old_trace(sign_in
     monitor.numerics("w/icu/bed-04", 50, {"hr": 60})
     page.goto(page.url + "bed/w/icu/bed-04")
     expect(page.get_by_text("本床未发送波形")).to_be_visible()
-    sender = Thread(target=send_waves, args=(monitor, "w/icu/bed-04", 6))
+    sender = Thread(target=send_waves, args=(monitor, "w/icu/bed-04", 12))
     sender.start()
     lane = page.locator(".lane")
     expect(lane).to_have_count(1)
@@ -174,6 +174,11 @@ def test_waveforms_sweep_and_a_lost_feed_is_said_and_leaves_no_old_trace(sign_in
     page.wait_for_timeout(1000)
     assert page.evaluate("window.vigilWaves.draws") - before > 20
     expect(page.locator(".waves .head .note")).to_contain_text("缓冲")
+    again = sign_in("expert")
+    again.goto(again.url + "bed/w/icu/bed-04")
+    again.wait_for_selector(".lane")
+    again.wait_for_timeout(1200)
+    assert inked(again) > 60  # who comes later sees the last seconds at once
     sender.join()
     expect(lane).to_have_attribute("data-state", "wave_lost", timeout=10_000)
     expect(lane.locator(".lane-state")).to_have_text("波形中断")
