@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import orjson
 import structlog
 
@@ -23,7 +22,7 @@ from hub.health import Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
 from schemas.alerts import AlertEvent
-from schemas.codec import decode_alert, decode_judged
+from schemas.codec import decode_alert, decode_health, decode_judged
 from schemas.errors import DecodeError
 from schemas.judged import unpack
 from schemas.times import MS, S
@@ -124,11 +123,11 @@ class Feed:
             elif "/waves/" in envelope.topic:
                 self.waves.take(envelope)
             elif "/hub/health/" in envelope.topic:
-                health = msgspec.json.decode(envelope.payload, type=Health)
+                health = decode_health(envelope.payload)
                 self._health[health.service] = health
             elif envelope.payload:
                 self.take_alert(decode_alert(envelope.payload))
-        except (DecodeError, msgspec.DecodeError) as error:
+        except DecodeError as error:
             self.unreadable += 1
             log.warning("message_unreadable", topic=envelope.topic, reason=str(error))
 

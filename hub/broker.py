@@ -79,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._pinging: asyncio.Task[None] | None = None
         self._heard = True
         self._gone = asyncio.Event()
+        self._last_ns = 0
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -239,12 +240,15 @@ class Connection(asyncio.Protocol):
         """Take what has arrived: called by asyncio."""
         self._heard = True
         try:
-            # To the microsecond, as it is stored: a replay decides from the same numbers.
-            arrived = self._receiver.feed(data, now_ns() // 1000 * 1000)
+            # To the microsecond, as it is stored, and never the same time twice: a replay decides
+            # from the same numbers in the same order.
+            at_ns = max(now_ns() // 1000 * 1000, self._last_ns + 1000)
+            arrived = self._receiver.feed(data, at_ns)
         except BrokerError as error:
             self._abort(str(error))
             return
         if arrived:
+            self._last_ns = arrived[-1].received_ns
             self._inbox += arrived
             self._arrived.set()
             if self._gather_s and self._transport is not None:

@@ -228,6 +228,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option(help="File, or the WFDB record's path; csv default: stdout.")
     ] = None,
+    channel: Annotated[str | None, typer.Option(help="wfdb: only this channel.")] = None,
     run: Run = None,
 ) -> None:
     """Write a bed's stored readings (csv) or waveforms (wfdb).
@@ -239,7 +240,7 @@ def export(
     if form == "csv":
         call(_export_csv(bed, first, last, output, run))
     elif form == "wfdb" and output is not None:
-        call(_export_wfdb(bed, first, last, output, run))
+        call(_export_wfdb(bed, (first, last), channel, output, run))
     elif form == "wfdb":
         raise HubError("--format wfdb writes two files: name the record with --output DIR/NAME")
     else:
@@ -268,12 +269,16 @@ async def _export_csv(
 
 
 async def _export_wfdb(
-    bed: str, start: datetime, end: datetime, output: Path, run: str | None
+    bed: str,
+    between: tuple[datetime, datetime],
+    channel: str | None,
+    output: Path,
+    run: str | None,
 ) -> None:
     from hub.export_wfdb import write_wfdb
     from hub.waves import read_waves
 
     async with _tables(read_settings(), run) as connection:
-        segments = await read_waves(connection, bed, start, end)
+        segments = await read_waves(connection, bed, *between, channel)
     samples, names = await asyncio.to_thread(write_wfdb, output, bed, segments)
     err.print(f"{output}.hea: {samples} samples of {', '.join(names)}", highlight=False)

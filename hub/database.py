@@ -114,6 +114,7 @@ async def migrate(url: str, schema: str | None = None) -> list[str]:
     applied: list[str] = []
     connection = await connect_when_there(url, schema)
     async with connection:
+        await connection.execute("SET statement_timeout = 0")  # moving a year of data takes longer
         await connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS migration (name text PRIMARY KEY, checksum text NOT NULL,"

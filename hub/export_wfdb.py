@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
-from math import gcd
+from math import ceil, gcd
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from schemas.times import S, format_time, to_datetime
 from schemas.waves import CHANNELS, NO_SAMPLE
 
 MAX_SAMPLES = 200_000_000
+MIN_FRAMES_HZ = Fraction(1, 2)
 NAMES = {name: name.removeprefix("ecg-").upper() for name in CHANNELS if name.startswith("ecg-")}
 UNITS = {"mm[Hg]": "mmHg", "1": "NU", "Cel": "degC"}
 
@@ -57,8 +58,14 @@ def lay_out(segments: list[Segment]) -> tuple[int, Fraction, list[Signal]]:
         raise StoreError("no waveform is stored between these times")
     start_ns = min(segment.start_ns for segment in segments)
     end_ns = max(segment.end_ns for segment in segments)
-    frames_hz = frame_rate([segment.rate_hz for segment in segments])
-    frames = round(Fraction(end_ns - start_ns, S) * frames_hz)
+    rates = sorted({segment.rate_hz for segment in segments})
+    frames_hz = frame_rate(rates)
+    if frames_hz < MIN_FRAMES_HZ:
+        raise StoreError(
+            f"channels at {', '.join(f'{rate:g}' for rate in rates)} Hz do not fit one record; "
+            "export them one by one with --channel"
+        )
+    frames = ceil(Fraction(end_ns - start_ns, S) * frames_hz - Fraction(1, 1000))
     groups: dict[tuple[str, str, float, float, float], list[Segment]] = {}
     for segment in segments:
         form = (segment.channel, segment.unit, segment.rate_hz, segment.scale, segment.zero)

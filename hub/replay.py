@@ -315,7 +315,7 @@ def _stored_reading(bed: str, row: dict[str, Any]) -> Reading:
         boot=row["boot"],
         seq=row["seq"],
         measured_ns=measured,
-        sent_ns=None if row["sent_ms"] is None else measured + row["sent_ms"] * MS,
+        sent_ns=None if row["sent_us"] is None else measured + row["sent_us"] * 1000,
         received_ns=from_datetime(row["received_at"]),
         values=values,
         flags={name: quality for name, quality in flags.items() if quality in DEVICE_QUALITIES},

@@ -13,7 +13,6 @@ from schemas.vitals import COMMON_NAMES, COMMON_SLOT, NIBBLES, QUALITY_CODE
 from schemas.wire import JudgedBatch, Stream
 
 TINY, HUGE = 1e-30, 1e30
-INT4_MAX = 2**31 - 1
 RareRow = tuple[int, str, float | None, int]
 """Row number, vital, value, quality code."""
 
@@ -22,7 +21,7 @@ RareRow = tuple[int, str, float | None, int]
 class Columns:
     """Readings as columns of equal length (n,): times in microseconds since 1970.
 
-    ``stream`` indexes ``streams``. ``sent_ms``: sent minus measured, masked by ``sent_unknown``.
+    ``stream`` indexes ``streams``. ``sent_us``: sent minus measured, masked by ``sent_unknown``.
     ``status``: (2, n) packed qualities, 0 where all are ok. ``vitals``: (vitals, n), NaN: absent.
     """
 
@@ -30,7 +29,7 @@ class Columns:
     stream: NDArray[np.int64]
     measured_us: NDArray[np.int64]
     received_us: NDArray[np.int64]
-    sent_ms: NDArray[np.int64]
+    sent_us: NDArray[np.int64]
     sent_unknown: NDArray[np.bool_]
     seq: NDArray[np.int64]
     offset_ms: NDArray[np.int64]
@@ -51,8 +50,6 @@ def columns(batches: list[JudgedBatch]) -> Columns:
     sent = [t for batch in batches for t in batch.sent_ns]
     unknown = np.array([t is None for t in sent], dtype=bool)
     sent_ns = np.array([t or 0 for t in sent], dtype=np.int64) if unknown.any() else _joined([sent])  # type: ignore[list-item]  # none is None here
-    sent_ms = (sent_ns - measured) // MS
-    unknown |= abs(sent_ms) > INT4_MAX
     rows = len(measured)
     vitals = np.full((len(COMMON_NAMES), rows), np.nan)
     status = np.zeros((2, rows), dtype=np.int64)
@@ -67,7 +64,7 @@ def columns(batches: list[JudgedBatch]) -> Columns:
         stream=np.concatenate(parts),
         measured_us=measured // 1000,
         received_us=_joined([batch.received_ns for batch in batches]) // 1000,
-        sent_ms=sent_ms,
+        sent_us=sent_ns // 1000 - measured // 1000,
         sent_unknown=unknown,
         seq=_joined([batch.seq for batch in batches]),
         offset_ms=_joined([batch.offset_ns for batch in batches]) // MS,

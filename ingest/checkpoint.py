@@ -12,6 +12,8 @@ from ingest.pipeline import PipelineState
 
 log = structlog.get_logger()
 
+VERSION = 2
+
 
 class Outgoing(Struct, array_like=True):
     """One message that the broker has not acknowledged yet."""
@@ -56,7 +58,7 @@ def write(path: Path, content: bytes) -> None:
 def read(path: Path) -> Checkpoint | None:
     """Return the last checkpoint; None when there is none. A broken one is set aside and named."""
     try:
-        return _decoder.decode(path.read_bytes())
+        found = _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, OSError) as error:
@@ -64,3 +66,7 @@ def read(path: Path) -> Checkpoint | None:
         path.replace(aside)
         log.error("checkpoint_broken", path=str(aside), reason=str(error))  # noqa: TRY400
         return None
+    if found.v < VERSION:  # its checksums are others: what comes again is stored once by its key
+        for device in found.state.devices.values():
+            device.sequence.recent.clear()
+    return found

@@ -25,7 +25,7 @@ from ingest import checkpoint, rejects
 from ingest.checkpoint import Checkpoint, Outgoing
 from ingest.pipeline import Limits, Pipeline, new_state
 from schemas.alerts import AlertEvent, EventKind
-from schemas.codec import encode_json, encode_judged
+from schemas.codec import encode_json, encode_judged, encode_rejected
 from schemas.judged import pack
 from schemas.times import MS, S
 from schemas.topics import (
@@ -58,6 +58,7 @@ class Intake:
 
     def __init__(self, settings: Settings, pack: Pack, labels: dict[str, Label]) -> None:
         self._settings = settings
+        self._max_payload = settings.broker.max_payload_bytes
         self._path = settings.data / "intake" / "checkpoint.msgpack"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         found = checkpoint.read(self._path)
@@ -83,7 +84,7 @@ class Intake:
         self._mids: list[int] = []
         self._many = asyncio.Event()
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
-        self._alerts = 0
+        self._alerts = self._unsendable = 0
         self._received = 0
         self._reporter = Reporter("intake", self._counters)
 
@@ -100,6 +101,7 @@ class Intake:
             "alert_events": self._alerts,
             "beds": len(state.engine.beds),
             "devices": len(state.devices),
+            "unsendable": self._unsendable,
             "outbox": len(self._unsent) + len(self._sent),
         }
         if self._latencies:
@@ -191,6 +193,10 @@ class Intake:
         """Publish what waits, oldest first. What the broker has not acknowledged is kept."""
         while self._unsent and len(self._sent) < OUTBOX_BOUND:
             message = self._unsent.popleft()
+            if len(message.payload) > self._max_payload:  # the broker would end the connection
+                self._unsendable += 1
+                log.error("message_too_large", topic=message.topic, size=len(message.payload))
+                continue
             done = connection.publish_soon(message.topic, message.payload, retain=message.retain)
             self._sent[done] = message
             done.add_done_callback(self._stored)
@@ -225,7 +231,7 @@ class Intake:
     ) -> list[bytes]:
         """Return judged batches that the broker will take: one, or more when one is too large."""
         payload = encode_judged(pack(readings, now, clocks, statuses))
-        if len(payload) <= self._settings.broker.max_payload_bytes or len(readings) < 2:
+        if len(payload) <= self._max_payload or len(readings) < 2:
             return [payload]
         middle = len(readings) // 2
         return self._encode(readings[:middle], now, clocks, statuses) + self._encode(
@@ -261,7 +267,7 @@ class Intake:
         mids, self._mids = self._mids, []
         waiting = list(self._sent)
         outbox = [*self._sent.values(), *self._unsent]
-        content = checkpoint.encode(Checkpoint(1, self._pipeline.state, outbox))
+        content = checkpoint.encode(Checkpoint(checkpoint.VERSION, self._pipeline.state, outbox))
         await asyncio.to_thread(checkpoint.write, self._path, content)
         if waiting:
             await asyncio.gather(*waiting)
@@ -271,6 +277,6 @@ class Intake:
         while True:
             await asyncio.sleep(REJECTED_PERIOD_S)
             changed = rejects.drain(self._pipeline.state.rejects)
-            if changed:
-                self._unsent.append(Outgoing(REJECTED_TOPIC, encode_json(changed), False))
-                self._send(connection)
+            for payload in encode_rejected(changed, self._max_payload) if changed else []:
+                self._unsent.append(Outgoing(REJECTED_TOPIC, payload, False))
+            self._send(connection)

@@ -77,7 +77,7 @@ class Store:
                 array("int8", cols.seq),
                 array("int8", cols.offset_ms),
                 array("bool", cols.late) if some_late else self._not_late(len(beds)),
-                array("int4", cols.sent_ms, cols.sent_unknown),
+                array("int8", cols.sent_us, cols.sent_unknown),
                 *(array("int8", status, status == 0) for status in cols.status),
                 *(array("float4", values, np.isnan(values)) for values in cols.vitals),
             ],
@@ -103,7 +103,9 @@ class Store:
         """Put back what is packed of the times that old readings belong to: repeats must meet."""
         old = measured_us < before_us
         if old.any():
-            first, last = int(measured_us[old].min()), int(measured_us[old].max())
+            # Whole minutes: their rollups are computed again from what is unpacked.
+            first = int(measured_us[old].min()) // MINUTE_US * MINUTE_US
+            last = (int(measured_us[old].max()) // MINUTE_US + 1) * MINUTE_US
             await self._connection.execute(
                 "SELECT vigil_unpack(%s::int[], %s, %s)",
                 (

@@ -84,10 +84,12 @@ def assemble(
 
 
 def _covers(span: Span, chunk: Staged) -> bool:
-    return (
-        span.first_seq <= chunk.seq <= span.last_seq
-        and span.start_ns - SLACK_NS <= chunk.start_ns < span.end_ns + SLACK_NS
-    )
+    """Return whether a chunk stands in a block: its number does, and its time fits the number."""
+    if not span.first_seq <= chunk.seq <= span.last_seq:
+        return False
+    length_ns = (span.end_ns - span.start_ns) / (span.last_seq - span.first_seq + 1)
+    expected_ns = span.start_ns + (chunk.seq - span.first_seq) * length_ns
+    return abs(chunk.start_ns - expected_ns) < length_ns / 2 + SLACK_NS
 
 
 def _continues(run: list[Staged], chunk: Staged, rate_hz: float) -> bool:

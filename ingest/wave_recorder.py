@@ -20,7 +20,7 @@ from ingest.rejects import RejectState
 from ingest.wave_blocks import BLOCK_S, IDLE_NS
 from ingest.wave_store import WaveStore
 from ingest.wave_track import WaveTrack
-from schemas.codec import encode_json
+from schemas.codec import encode_rejected
 from schemas.errors import DecodeError
 from schemas.topics import REJECTED_TOPIC, WAVES_FILTER, parse_topic
 from schemas.waves import WaveChunk, decode_chunk
@@ -160,5 +160,6 @@ class WaveRecorder:
         while True:
             await asyncio.sleep(REPORT_PERIOD_S)
             changed = rejects.drain(self._rejects)
-            if changed:
-                await connection.publish(REJECTED_TOPIC, encode_json(changed))
+            limit = self._settings.broker.max_payload_bytes
+            for payload in encode_rejected(changed, limit) if changed else []:
+                await connection.publish(REJECTED_TOPIC, payload)

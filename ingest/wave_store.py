@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 from psycopg import AsyncConnection
+from psycopg.errors import CheckViolation
 
 from hub.arrays import array
 from hub.database import PLAIN, query
-from ingest.wave_blocks import BLOCK_S, Block, Span, Staged, assemble
+from ingest.wave_blocks import BLOCK_S, Assembled, Block, Span, Staged, assemble
 from schemas.times import S, from_datetime, to_datetime
 from schemas.waves import WaveChunk
 
@@ -143,12 +144,11 @@ class WaveStore:
             for at, n, first, last in await cursor.fetchall()
         ]
         made = assemble(chunks, spans, rate, now_ns, final=final)
-        await self._ensure_partitions(made.blocks)
-        async with self._connection.transaction():
-            if made.blocks:
-                await self._insert(signal, made.blocks)
-            if made.done:
-                await self._delete(signal, made.done)
+        try:
+            await self._move(signal, made)
+        except CheckViolation:  # retention has dropped a partition that we knew
+            self._partitions.clear()
+            await self._move(signal, made)
         done = set(made.done)
         left = [c for c in chunks if (c.start_ns, c.seq) not in done]
         if left:
@@ -157,6 +157,14 @@ class WaveStore:
         else:
             self.staged.pop(signal, None)
         return len(made.blocks), made.repeats
+
+    async def _move(self, signal: int, made: Assembled) -> None:
+        await self._ensure_partitions(made.blocks)
+        async with self._connection.transaction():
+            if made.blocks:
+                await self._insert(signal, made.blocks)
+            if made.done:
+                await self._delete(signal, made.done)
 
     async def _insert(self, signal: int, blocks: list[Block]) -> None:
         await self._connection.execute(

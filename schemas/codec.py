@@ -22,6 +22,7 @@ from schemas.topics import check_bed
 from schemas.vitals import DEVICE_QUALITIES, Quality
 from schemas.wire import (
     CommandMessage,
+    Health,
     JudgedBatch,
     NumericsMessage,
     Reading,
@@ -40,6 +41,7 @@ _judged_v1 = msgspec.msgpack.Decoder(BatchV1)
 _judged_out = msgspec.msgpack.Encoder()
 _alert = msgspec.json.Decoder(AlertEvent)
 _rejected = msgspec.json.Decoder(list[Rejected])
+_health = msgspec.json.Decoder(Health)
 _json = msgspec.json.Encoder()
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _VITAL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -47,8 +49,8 @@ _NAMES_CACHED = 50_000
 _names: set[str] = {"-"}
 _shapes: set[tuple[str, ...]] = set()
 _DEVICE = re.compile(rb'"device"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
-_UNREADABLE = (msgspec.DecodeError, RecursionError)
-"""What msgspec raises for bad bytes: deep nesting is a RecursionError."""
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for bad bytes; deep nesting and text that is not UTF-8 have their own."""
 _TIME_BOUND = 2**62
 _NO_FLAGS: dict[str, Quality] = {}
 
@@ -260,6 +262,23 @@ def decode_alert(payload: bytes) -> AlertEvent:
     check_bed(event.bed)
     _check_bounds("alert", event.onset_ns, event.at_ns, *msgspec.structs.astuple(event.stages))
     return event
+
+
+def decode_health(payload: bytes) -> Health:
+    """Return what a service says of itself; raise DecodeError."""
+    try:
+        return _health.decode(payload)
+    except _UNREADABLE as error:
+        raise DecodeError("health", str(error)) from None
+
+
+def encode_rejected(kinds: list[Rejected], max_bytes: int) -> list[bytes]:
+    """Return refusals as messages of at most ``max_bytes``: one, or more when one is too large."""
+    payload = _json.encode(kinds)
+    if len(payload) <= max_bytes or len(kinds) < 2:
+        return [payload]
+    middle = len(kinds) // 2
+    return encode_rejected(kinds[:middle], max_bytes) + encode_rejected(kinds[middle:], max_bytes)
 
 
 def decode_rejected(payload: bytes) -> list[Rejected]:

@@ -13,6 +13,7 @@ from schemas.vitals import Quality
 from schemas.wire import ClockOffset, DeviceStatus, JudgedBatch, Reading, Stream
 
 VERSION = 2
+BOUND = 2**62
 
 
 class ReadingV1(Struct, array_like=True, gc=False):
@@ -116,6 +117,7 @@ def check(batch: JudgedBatch) -> None:
     )
     if any(len(column) != rows for column in columns):
         raise DecodeError("judged", "the columns of a judged batch differ in length")
+    _check_numbers(batch)
     if not rows:
         return
     if not (min(batch.stream) >= 0 and max(batch.stream) < len(batch.streams)):
@@ -130,6 +132,17 @@ def check(batch: JudgedBatch) -> None:
         raise DecodeError("judged", "a row has more or fewer values than its shape")
     if any(not 0 <= row < rows for row, _, _ in batch.flags):
         raise DecodeError("judged", "a flag points at no row")
+
+
+def _check_numbers(batch: JudgedBatch) -> None:
+    """Raise DecodeError for a time or number that no device of ours can have sent."""
+    columns = [batch.seq, batch.measured_ns, batch.received_ns, batch.offset_ns]
+    columns.append([t for t in batch.sent_ns if t is not None])
+    columns.append([clock.since_ns for clock in batch.clocks])
+    columns.append([clock.offset_ns for clock in batch.clocks])
+    columns.append([status.received_ns for status in batch.statuses])
+    if any(column and (min(column) < -BOUND or max(column) > BOUND) for column in columns):
+        raise DecodeError("judged", "a time or number is beyond 2^62")
 
 
 def unpack(batch: JudgedBatch) -> Iterator[Reading]:

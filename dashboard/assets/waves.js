@@ -34,13 +34,22 @@
   function hear(clock, chunk, now) {
     const late = now - endOf(chunk), span = chunk.samples.length * 1000 / chunk.rate;
     if (clock.behind !== null && Math.abs(late - clock.behind) > RESYNC_MS) { clock.arrivals.length = 0; clock.behind = null; }
-    clock.arrivals.push({at: now, late, span});
+    clock.arrivals.push({at: now, late, span, channel: chunk.channel});
     while (clock.arrivals[0].at < now - STATS_MS) clock.arrivals.shift();
     if (clock.behind === null) clock.behind = wanted(clock);
   }
   function wanted(clock) {  // all but the latest few in a hundred: those fill their gap when they come
-    const needs = clock.arrivals.map((a) => a.late + a.span).sort((a, b) => a - b);
-    return needs[Math.floor((needs.length - 1) * IN_TIME)] + MARGIN_MS;
+    const needs = new Map();  // by channel: one whose chunks are long and few needs as much as any
+    for (const a of clock.arrivals) {
+      if (!needs.has(a.channel)) needs.set(a.channel, []);
+      needs.get(a.channel).push(a.late + a.span);
+    }
+    let most = -Infinity;
+    for (const list of needs.values()) {
+      list.sort((a, b) => a - b);
+      most = Math.max(most, list[Math.floor((list.length - 1) * IN_TIME)]);
+    }
+    return most + MARGIN_MS;
   }
   function tick(clock, now) {
     if (clock.behind === null) return null;

@@ -7,11 +7,14 @@ import signal
 import time
 from io import StringIO
 
+import msgspec
 import psycopg
 import pytest
 
+from schemas.judged import pack
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
+from tests.support.readings import T0, reading
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -137,6 +140,34 @@ def test_bad_input_is_counted_by_device_and_costs_other_beds_nothing(hub, strang
         return wanted <= found
 
     hub.wait("every refusal is listed", kinds)
+
+
+def test_a_flood_of_kinds_of_bad_messages_does_not_stop_alerting(hub, stranger):
+    mids = set()
+    for number in range(1000):
+        body = b'{"device":"flood-%d","x":"' % number + b"\xff" * 600
+        mids.add(stranger.send("vigil/v1/t8/icu/bed-1/numerics", body))
+    stranger.drain(mids)
+    for seq in range(4):
+        stranger.numerics("t8/icu/bed-2", seq, {"spo2": 70})
+    hub.wait("a healthy bed still alerts", lambda: alerts(hub, "t8/icu/bed-2"))
+    wanted = {f"flood-{number}" for number in range(0, 900, 100)}
+    hub.wait(
+        "the refusals are listed",
+        lambda: wanted <= {r["device"] for r in hub.json("rejected", "--limit", "2000")},
+    )
+
+
+def test_forged_batches_and_health_stop_nothing(hub, stranger):
+    good = msgspec.to_builtins(pack([reading(0, hr=72)], T0))
+    forged = [
+        stranger.send("vigil/v1/t9/judged", msgspec.msgpack.encode(good | {"seq": [2**63]})),
+        stranger.send("vigil/v1/t9/judged", b"\xff"),
+        stranger.send("vigil/v1/hub/health/forged", b'{"service":"\xff"}'),
+    ]
+    stranger.drain({*forged, stranger.numerics("t9/icu/bed-2", 1, {"hr": 70})})
+    hub.wait("the good reading is stored", lambda: stored(hub, "t9/icu/bed-2")[0] == 1)
+    assert hub.json("doctor")["services"]["recorder"]["counters"]["unreadable"] >= 2
 
 
 def test_payload_above_the_brokers_limit_is_refused_and_others_go_on(hub, stranger):

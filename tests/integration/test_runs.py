@@ -145,6 +145,32 @@ def test_a_stored_bed_replays_to_the_ledger_it_had_and_to_what_other_rules_would
     assert done.stdout.count("lactate=1.25") == 60
 
 
+def test_a_burst_of_an_unnumbered_device_replays_in_the_order_in_which_it_came(hub, stranger):
+    bed = "runs/icu/bed-2"
+    now_ms = time.time_ns() // 1_000_000
+    mids = set()
+    for number in range(80):
+        if number == 40:
+            for state in ("ended", "online"):
+                body = {"v": 1, "device": "plain-1", "state": state}
+                mids.add(stranger.send(f"vigil/v1/{bed}/status", body, retain=True))
+        hr = 160 if 5 <= number < 30 or number > 60 else 70
+        body = {
+            "v": 1,
+            "device": "plain-1",
+            "measured_at": now_ms - 80_000 + number * 1000,
+            "vitals": {"hr": hr + number % 3},
+        }
+        mids.add(stranger.send(f"vigil/v1/{bed}/numerics", body))
+    stranger.drain(mids)
+    hub.wait("all is stored", lambda: stored(hub, bed)[0] == 80)
+    hub.wait("it fired", lambda: (a := alerts(hub, bed)) and a[0]["kind"] == "fired")
+    wanted = canonical(hub, "--bed", bed)
+    assert wanted.count("\n") >= 3
+    replayed(hub, "--bed", bed, "--from", "-5m", "--to", "now", run="burst")
+    assert canonical(hub, "--run", "burst") == wanted
+
+
 def a_record(folder, seconds=90):
     """A WFDB record of two rates with a gap of missing samples."""
     rng = np.random.default_rng(4)

@@ -100,7 +100,7 @@ def test_splitting_a_batch_anywhere_stores_the_same(moves, cut):
     parts = columns([pack(judged[:cut], T0), pack(judged[cut:], T0)])
     assert whole.streams == parts.streams
     assert whole.rare == parts.rare
-    for name in ("stream", "measured_us", "received_us", "seq", "sent_ms", "late", "status"):
+    for name in ("stream", "measured_us", "received_us", "seq", "sent_us", "late", "status"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
     assert np.array_equal(whole.vitals, parts.vitals, equal_nan=True)
 

@@ -2,7 +2,7 @@
 -- status holds the qualities of the first 15 vitals (schemas/vitals.py COMMON), status2 of the next.
 
 ALTER TABLE numerics
-    ADD COLUMN sent_ms integer,  -- sent minus measured, by the device's clock; null: not said
+    ADD COLUMN sent_us bigint,  -- sent minus measured, by the device's clock; null: not said
     ADD COLUMN status2 bigint,
     ADD COLUMN bp_sys real, ADD COLUMN bp_dia real, ADD COLUMN bp_mean real,
     ADD COLUMN pap_sys real, ADD COLUMN pap_dia real, ADD COLUMN pap_mean real,

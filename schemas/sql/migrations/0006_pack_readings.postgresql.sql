@@ -15,7 +15,7 @@ CREATE TABLE numerics_packed (
     seq_step bigint[] NOT NULL,
     offset_ms bigint[] NOT NULL,
     late boolean[],
-    sent_ms integer[],
+    sent_us bigint[],
     status bigint[],
     status2 bigint[],
     PRIMARY KEY (bed_id, start_at, stream_id, first_seq)
@@ -48,10 +48,10 @@ BEGIN
             || ' * interval ''1 microsecond'' AS measured_at,'
             || ' packed.first_seq + sum(seq_step) OVER in_order AS seq'
             || ' FROM unnest(packed.measured_step, packed.delay, packed.seq_step, packed.offset_ms,'
-            || ' packed.late, packed.sent_ms, packed.status, packed.status2, '
+            || ' packed.late, packed.sent_us, packed.status, packed.status2, '
             || vigil_each_vital('packed.%1$s')
             || ') WITH ORDINALITY AS columns (measured_step, delay, seq_step, offset_ms, late,'
-            || ' sent_ms, status, status2, ' || vigil_each_vital('%1$s') || ', number)'
+            || ' sent_us, status, status2, ' || vigil_each_vital('%1$s') || ', number)'
             || ' WINDOW in_order AS (ORDER BY number)) AS readings'
         );
 
@@ -71,14 +71,14 @@ BEGIN
             || ' FROM placed WINDOW before AS (PARTITION BY stream_id, bucket ORDER BY measured_at, seq)'
             || ' ORDER BY stream_id, bucket, measured_at, seq), '
             || 'packed AS (INSERT INTO numerics_packed (start_at, end_at, bed_id, stream_id, first_seq,'
-            || ' rows, measured_step, delay, seq_step, offset_ms, late, sent_ms, status, status2, '
+            || ' rows, measured_step, delay, seq_step, offset_ms, late, sent_us, status, status2, '
             || vigil_each_vital('%1$s')
             || ') SELECT min(measured_at), max(measured_at), bed, stream_id,'
             || ' (array_agg(seq))[1], count(*), array_agg(measured_step),'
             || ' array_agg((extract(epoch FROM received_at - measured_at) * 1000000)::bigint),'
             || ' array_agg(seq_step), array_agg(offset_ms),'
             || ' CASE WHEN bool_or(late) THEN array_agg(late) END,'
-            || ' CASE WHEN count(sent_ms) > 0 THEN array_agg(sent_ms) END,'
+            || ' CASE WHEN count(sent_us) > 0 THEN array_agg(sent_us) END,'
             || ' CASE WHEN count(status) > 0 THEN array_agg(status) END,'
             || ' CASE WHEN count(status2) > 0 THEN array_agg(status2) END, '
             || vigil_each_vital('CASE WHEN count(%1$s) > 0 THEN array_agg(%1$s) END')

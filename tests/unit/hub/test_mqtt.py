@@ -46,6 +46,12 @@ def test_answers_are_told_with_their_identifier_and_code():
     assert answers == [(mqtt.Kind.CONNACK, 0, 5), (mqtt.Kind.SUBACK, 7, 0x80), (4, 513, 0)]
 
 
+def test_messages_of_one_read_are_a_microsecond_apart():
+    reader, _ = receiver()
+    found = reader.feed(mqtt.publish("t", b"", 1, retain=False) * 3, 5_000)
+    assert [envelope.received_ns for envelope in found] == [5_000, 6_000, 7_000]
+
+
 def test_a_message_at_qos_0_needs_no_acknowledgement():
     reader, _ = receiver()
     [envelope] = reader.feed(b"\x30\x05\x00\x01tok", 9)

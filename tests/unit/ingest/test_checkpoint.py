@@ -1,6 +1,7 @@
 from ingest import checkpoint
 from ingest.checkpoint import Checkpoint, Outgoing
-from tests.support.readings import feed, pipeline, reading
+from ingest.pipeline import Limits, Pipeline
+from tests.support.readings import feed, pack, pipeline, reading
 
 
 def test_checkpoint_comes_back_as_it_was(tmp_path):
@@ -8,11 +9,24 @@ def test_checkpoint_comes_back_as_it_was(tmp_path):
     for t in range(20):
         feed(line, reading(t, hr=150, temp=37.0))
     line.message("vigil/v1/h/icu/b1/numerics", b"garbage", 0)
-    saved = Checkpoint(1, line.state, [Outgoing("a/b", b"\x00\x01", retain=True)])
+    saved = Checkpoint(checkpoint.VERSION, line.state, [Outgoing("a/b", b"\x00\x01", retain=True)])
     path = tmp_path / "c.msgpack"
     checkpoint.write(path, checkpoint.encode(saved))
     assert checkpoint.read(path) == saved
     assert [p.name for p in tmp_path.iterdir()] == ["c.msgpack"]
+
+
+def test_an_older_checkpoint_is_taken_over_without_its_checksums(tmp_path):
+    line = pipeline()
+    for t in range(3):
+        feed(line, reading(t, hr=72))
+    path = tmp_path / "c.msgpack"
+    checkpoint.write(path, checkpoint.encode(Checkpoint(1, line.state, [])))
+    found = checkpoint.read(path)
+    again = Pipeline(found.state, pack(), {}, Limits())
+    feed(again, reading(2, hr=72))
+    feed(again, reading(3, hr=73))
+    assert (again.state.conflicts, again.state.accepted) == (0, 5)  # one again: stored once, by key
 
 
 def test_no_checkpoint_is_a_fresh_start(tmp_path):

@@ -74,6 +74,14 @@ def test_what_is_in_a_block_already_is_a_repeat():
     assert [(b.first_seq, b.last_seq) for b in again.blocks] == [(60, 79)]
 
 
+def test_a_restart_with_the_same_boot_id_and_its_clock_set_back_is_no_repeat():
+    first = assemble([staged(i) for i in range(60)], [], RATE, T0 + 60 * S)
+    restarted = [staged(i, at_s=40 + i) for i in range(60)]
+    again = assemble(restarted, spans(first), RATE, T0 + 999 * S)
+    assert again.repeats == 0
+    assert sum(block.samples for block in again.blocks) == 60 * RATE
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_any_order_any_batches_and_any_repeats_store_each_sample_once(data):

@@ -6,15 +6,21 @@ import pytest
 
 from schemas.codec import (
     MAX_NUMERICS_BYTES,
+    decode_alert,
     decode_command,
+    decode_health,
     decode_judged,
     decode_numerics,
+    decode_rejected,
+    decode_status,
     encode_numerics,
+    encode_rejected,
 )
 from schemas.errors import DecodeError
 from schemas.judged import pack, unpack
 from schemas.times import MS
 from schemas.vitals import Quality
+from schemas.wire import Rejected
 from tests.support.readings import reading
 
 NOW = time.time_ns() // MS * MS
@@ -152,3 +158,55 @@ def test_a_judged_batch_whose_columns_disagree_is_refused(change):
     decode_judged(msgspec.msgpack.encode(good))
     with pytest.raises(DecodeError):
         decode_judged(msgspec.msgpack.encode(good | change))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"v":1,"device":"\xff","measured_at":1,"vitals":{"hr":1}}',
+        b'{"v":1,"device":"m","boot":"\xff","measured_at":1,"vitals":{"hr":1}}',
+        b'{"v":1,"device":"m","measured_at":1,"vitals":{"\xff":1}}',
+        b'{"v":1,"device":"m","measured_at":1,"vitals":{"hr":1},"quality":{"hr":"\xff"}}',
+        b'{"v":1,"device":"m","state":"\xff"}',
+        b'{"v":1,"id":"c","kind":"acknowledge","alert":"a","by":"\xff","at_ns":1}',
+    ],
+)
+def test_a_byte_that_is_not_utf_8_is_refused_wherever_it_stands(payload):
+    for decode in (
+        lambda: decode_numerics("h/icu/b1", payload, NOW),
+        lambda: decode_status(payload),
+        lambda: decode_command(payload),
+        lambda: decode_alert(payload),
+        lambda: decode_rejected(payload),
+        lambda: decode_health(payload),
+    ):
+        with pytest.raises(DecodeError):
+            decode()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": [2**63]},
+        {"measured_ns": [2**63]},
+        {"sent_ns": [-(2**63)]},
+        {"offset_ns": [2**64 - 1]},
+    ],
+)
+def test_a_judged_batch_with_a_number_beyond_reason_is_refused(change):
+    good = msgspec.to_builtins(pack([reading(0, hr=72)], NOW))
+    with pytest.raises(DecodeError):
+        decode_judged(msgspec.msgpack.encode(good | change))
+    clock = {"clocks": [["m1", "h/icu/b1", 2**63, 0]]}
+    with pytest.raises(DecodeError):
+        decode_judged(msgspec.msgpack.encode(good | clock))
+
+
+def test_many_refusals_go_out_in_messages_that_the_broker_takes():
+    kinds = [
+        Rejected("e", f"d{i}", "not_json", 1, NOW, NOW, "why", "t", "\\xff" * 600)
+        for i in range(1000)
+    ]
+    payloads = encode_rejected(kinds, 1_048_576)
+    assert max(map(len, payloads)) <= 1_048_576
+    assert [kind for payload in payloads for kind in decode_rejected(payload)] == kinds
