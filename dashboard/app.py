@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 import structlog
@@ -145,7 +147,17 @@ def _add_callbacks(
         except AWAY:
             return no_update, word("trend_down", language), no_update
         note = "" if rows else word("trend_empty", language)
-        return (trend_figure(rows, start, end, language), note, layout.history(alerts, language))
+        zone = _zone()
+        figure = trend_figure(rows, start, end, language, zone)
+        return figure, note, layout.history(alerts, language, zone)
+
+
+def _zone() -> tzinfo:
+    """Return the browser's time zone, as it says; UTC when it does not."""
+    try:
+        return ZoneInfo(unquote(ctx.cookies.get("vigil_zone", "UTC")))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC
 
 
 def _language() -> Language:

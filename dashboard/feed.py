@@ -14,7 +14,14 @@ from typing import Any
 import orjson
 import structlog
 
-from dashboard.views import BedView, apply_alert, apply_reading, encode_alert, encode_bed
+from dashboard.views import (
+    BedView,
+    apply_alert,
+    apply_reading,
+    encode_alert,
+    encode_bed,
+    open_elsewhere,
+)
 from dashboard.wave_feed import WaveFeed
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
@@ -220,4 +227,6 @@ class Feed:
             "arrived": self._arrived_ns / MS,
             "a": [encode_alert(event) for event in events.values()],
         }
+        if screen.only is not None:
+            head["others"] = open_elsewhere(self.views.values(), screen.only)
         return orjson.dumps(head)[:-1] + b',"b":' + self._frame[2] + b"}"

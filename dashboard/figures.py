@@ -1,6 +1,6 @@
 """Plotly figures as plain dictionaries, from rows. No queries, no globals."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Any
 
@@ -30,9 +30,12 @@ TEXT = "#9fb0c0"
 
 
 def trend_figure(
-    rows: list[dict[str, Any]], start: datetime, end: datetime, language: Language
+    rows: list[dict[str, Any]], start: datetime, end: datetime, language: Language, zone: tzinfo
 ) -> dict[str, Any]:
-    """Return small multiples of the bed's vitals between two times; gaps are drawn as gaps."""
+    """Return small multiples of the bed's vitals between two times; gaps are drawn as gaps.
+
+    Times are shown in ``zone``, the browser's, as all others on the page.
+    """
     data: list[dict[str, Any]] = []
     layout: dict[str, Any] = {
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -44,7 +47,7 @@ def trend_figure(
         "hoverlabel": {"bgcolor": "#121a23", "bordercolor": GRID},
         "uirevision": "keep",
         "xaxis": {
-            "range": [_local(start), _local(end)],
+            "range": [_local(start, zone), _local(end, zone)],
             "gridcolor": GRID,
             "anchor": "y5",
             "tickformat": "%H:%M",
@@ -64,7 +67,7 @@ def trend_figure(
         }
         layout[f"yaxis{axis}"]["range"] = _range(rows, vitals, MIN_SPAN[title])
         for vital in vitals:
-            xs, ys = _with_gaps(rows, vital)
+            xs, ys = _with_gaps(rows, vital, zone)
             if any(y is not None for y in ys):
                 sparse = vital.startswith("nibp")
                 data.append(
@@ -91,11 +94,13 @@ def _range(rows: list[dict[str, Any]], vitals: tuple[str, ...], span: float) -> 
     return [low - air, high + air]
 
 
-def _local(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+def _local(moment: datetime, zone: tzinfo) -> str:
+    return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
-def _with_gaps(rows: list[dict[str, Any]], vital: str) -> tuple[list[str], list[float | None]]:
+def _with_gaps(
+    rows: list[dict[str, Any]], vital: str, zone: tzinfo
+) -> tuple[list[str], list[float | None]]:
     """Return times and values of one vital, with an empty point where readings are missing.
 
     A gap is longer than three times the usual distance, at least 15 s.
@@ -109,9 +114,9 @@ def _with_gaps(rows: list[dict[str, Any]], vital: str) -> tuple[list[str], list[
     last: datetime | None = None
     for at, value in points:
         if last is not None and at - last > longest:
-            xs.append(_local(last + usual))
+            xs.append(_local(last + usual, zone))
             ys.append(None)
-        xs.append(_local(at))
+        xs.append(_local(at, zone))
         ys.append(value)
         last = at
     return xs, ys

@@ -5,6 +5,7 @@ Live numbers never pass through Dash: the nodes here are empty and carry what th
 
 import json
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
 
 from dash import dcc, html
@@ -154,8 +155,8 @@ def _bed(bed: str, language: Language) -> Any:
     )
 
 
-def history(rows: list[dict[str, Any]], language: Language) -> Any:
-    """Return the bed's alerts of the last day as a list, newest first."""
+def history(rows: list[dict[str, Any]], language: Language, zone: tzinfo) -> Any:
+    """Return the bed's alerts of the last day as a list, newest first, in the browser's time."""
     if not rows:
         return html.P(word("history_empty", language), className="note")
     items = []
@@ -175,7 +176,7 @@ def history(rows: list[dict[str, Any]], language: Language) -> Any:
         items.append(
             html.Li(
                 [
-                    html.Span(row["onset_at"].astimezone().strftime("%H:%M:%S"), className="time"),
+                    html.Span(f"{row['onset_at'].astimezone(zone):%H:%M:%S}", className="time"),
                     html.Span(word(priority, language), className=f"mark {priority}"),
                     html.Span(row[language], className="sentence"),
                     *note,

@@ -5,6 +5,7 @@ device's clock offset taken out), and the alerts that are open. A value that may
 shown with its reason instead of a number.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,3 +99,13 @@ def encode_alert(event: AlertEvent) -> dict[str, Any]:
         "delayed": event.delayed,
         "ack": event.acknowledged_by,
     }
+
+
+def open_elsewhere(views: Iterable[BedView], bed: str) -> dict[str, int]:
+    """Return how many alerts that nobody has acknowledged are open on other beds, by priority."""
+    counts = dict.fromkeys(PRIORITY_ORDER, 0)
+    for view in views:
+        if view.bed != bed and view.alerts:
+            for event in view.alerts.values():
+                counts[event.priority] += not event.acknowledged_by
+    return counts

@@ -52,6 +52,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "ago_h": ("{n}小时前", "{n} h ago"),
     "beds": ("张床", "beds"),
     "stale_beds": ("离线", "silent"),
+    "other_beds": ("其他床", "other beds:"),
+    "waves_only": ("仅有波形，无数值", "Waveforms only, no numbers"),
     "waves": ("波形", "Waveforms"),
     "no_waves": ("本床未发送波形", "This bed sends no waveforms"),
     "wave_lost": ("波形中断", "No waveform"),

@@ -23,8 +23,10 @@ app = typer.Typer(
     add_completion=False,
 )
 options: dict[str, Any] = {}
+PIPE_WIDTH = 250
+"""Columns of a table that no terminal bounds."""
 err = Console(stderr=True)
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -87,5 +89,5 @@ def show(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> No
 def cell(value: object) -> str:
     """Return a value as a table shows it."""
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%m-%d %H:%M:%S")
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S%z")
     return "" if value is None else str(value)

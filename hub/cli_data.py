@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -126,21 +127,28 @@ def replay(
     """
     from hub.packs import load_pack
     from hub.replay import Choice, RunPlan, replay_file, replay_stored, run_file, run_stored
-    from hub.runs import new_id
+    from hub.runs import new_id, schema_of
     from hub.sites import load_sites
     from hub.up import database_there
 
     if (path is None) == (bed is None):
         raise HubError("give a file to replay, or --bed with --from and --to")
     times = _speed(speed or ("1" if bed is None and run_id is None and pack is None else "max"))
+    if run_id is not None:
+        schema_of(run_id)
     choice = Choice(hospital, tuple(record or ()), limit, tuple(ignore or ()))
     settings = read_settings()
-    between = (parse_when(start), parse_when(end))
+    between = _between(start, end)
 
     async def wire(stop: asyncio.Event) -> None:
-        more: dict[str, Any] = {"summary": summary, "stop": stop, "console": err}
+        more: dict[str, Any] = {
+            "seconds": seconds,
+            "summary": summary,
+            "stop": stop,
+            "console": err,
+        }
         if path is not None:
-            await replay_file(settings, path, choice, seconds=seconds, **more)
+            await replay_file(settings, path, choice, **more)
         else:
             assert bed is not None
             await replay_stored(settings, bed, between, choice, **more)
@@ -171,6 +179,14 @@ def replay(
     run_process(wire if on_the_wire else make, fast=on_the_wire)
 
 
+def _between(start: str, end: str) -> tuple[datetime, datetime]:
+    """Return two times in their order; raise HubError when they are not."""
+    first, last = parse_when(start), parse_when(end)
+    if first >= last:
+        raise HubError(f"--from {start} is not before --to {end}")
+    return first, last
+
+
 def _speed(text: str) -> float | None:
     """Return the speed as a number; None for max."""
     if text == "max":
@@ -179,7 +195,7 @@ def _speed(text: str) -> float | None:
         speed = float(text)
     except ValueError:
         speed = 0.0
-    if not 0 < speed < 1e9:
+    if not 0 < speed < inf:
         raise HubError(f"--speed {text!r}: a number above 0, or max")
     return speed
 
@@ -211,12 +227,17 @@ def runs(
         async with _tables(read_settings(), None) as connection:
             if delete is not None:
                 schema_of(delete)
+                if delete not in {row["id"] for row in await list_runs(connection)}:
+                    raise HubError(f"no run {delete}; `vigil runs` lists them")
                 await drop_run(connection, delete)
+                err.print(f"run {delete} was taken away")
             found.extend(await list_runs(connection))
 
     call(work())
-    columns = ("created_at", "id", "source", "speed", "pack", "readings", "alert_events")
-    show(found, json, columns)
+    for row in found:
+        row["state"] = "finished" if row["finished_at"] else "unfinished"
+    columns = ("id", "created_at", "state", "source", "speed", "pack")
+    show(found, json, (*columns, "readings", "samples", "alert_events", "rejected"))
 
 
 @app.command()
@@ -235,8 +256,12 @@ def export(
 
     Without --from and --to: the last hour, and of a run all of it.
     """
-    first = parse_when(start or ("1970-01-02T00:00:00Z" if run else "-1h"))
-    last = parse_when(end or (FOREVER if run else "now"))
+    from schemas.topics import check_bed
+
+    check_bed(bed)
+    first, last = _between(
+        start or ("1970-01-02T00:00:00Z" if run else "-1h"), end or (FOREVER if run else "now")
+    )
     if form == "csv":
         call(_export_csv(bed, first, last, output, run))
     elif form == "wfdb" and output is not None:
@@ -261,11 +286,14 @@ async def _export_csv(
             else output.open("w", encoding="utf-8", newline="") as file
         ):
             writer = csv.writer(file)
-            writer.writerow(CSV_COLUMNS)
             async for row in export_rows(connection, bed, start, end):
+                if not rows:
+                    writer.writerow(CSV_COLUMNS)
                 writer.writerow(csv_row(row))
                 rows += 1
-    err.print(f"{rows} readings")
+            if not rows:
+                writer.writerow(CSV_COLUMNS)
+    err.print(f"{rows} readings" + ("" if rows else "; waveforms: --format wfdb"))
 
 
 async def _export_wfdb(

@@ -33,7 +33,9 @@ async def examine(settings: Settings) -> dict[str, Any]:
     found["broker"], found["services"] = await _broker(settings)
     found["database"] = await _database(settings)
     found["disk"] = _disk(settings)
+    nothing = "error" in found["broker"] and "error" in found["database"]
     problems = [
+        *("nothing is running here: start `vigil up`" for _ in [0] if nothing),
         *(f"broker: {found['broker']['error']}" for _ in [0] if "error" in found["broker"]),
         *(f"database: {found['database']['error']}" for _ in [0] if "error" in found["database"]),
         *(

@@ -5,6 +5,7 @@ is the format's invalid value (-32768 in format 16). A channel whose scale or ra
 time asked for becomes several signals, numbered.
 """
 
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from schemas.times import S, format_time, to_datetime
 from schemas.waves import CHANNELS, NO_SAMPLE
 
 MAX_SAMPLES = 200_000_000
+NAME = re.compile(r"[-A-Za-z0-9_]+")
 MIN_FRAMES_HZ = Fraction(1, 2)
 NAMES = {name: name.removeprefix("ecg-").upper() for name in CHANNELS if name.startswith("ecg-")}
 UNITS = {"mm[Hg]": "mmHg", "1": "NU", "Cel": "degC"}
@@ -101,6 +103,10 @@ def write_wfdb(path: Path, bed: str, segments: list[Segment]) -> tuple[int, list
     """Write a record ``path``.hea and .dat, whole or not at all; return samples and names."""
     import wfdb  # noqa: PLC0415 - seconds to import, and only here
 
+    if path.is_dir() or not NAME.fullmatch(path.name):
+        raise StoreError(
+            f"{path}: name the record, with letters, digits, - and _ only, as in {path}/record"
+        )
     start_ns, frames_hz, signals = lay_out(segments)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

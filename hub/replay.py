@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alerts.rules import Pack
 from alerts.sentences import Label
+from hub.broker import Connection
 from hub.clock import now_ns
 from hub.database import connect
 from hub.reads import Row, export_rows, fetch
@@ -25,7 +26,7 @@ from hub.runs import Plan, Source, make_run
 from hub.settings import Settings
 from hub.waves import Segment, read_waves
 from ingest.rerun import Arrival
-from schemas.errors import HubError, RecordingError
+from schemas.errors import BrokerError, HubError, RecordingError
 from schemas.times import MS, S, from_datetime, to_datetime
 from schemas.topics import Kind, Topic, check_bed
 from schemas.vitals import COMMON_NAMES, DEVICE_QUALITIES, Quality, unpack_status
@@ -67,6 +68,8 @@ def load(path: Path, ignore: tuple[str, ...] = ()) -> Recordings:
     """
     if path.suffix in WFDB_SUFFIXES or path.with_suffix(".hea").is_file():
         return read_wfdb(path)
+    if path.is_dir():
+        raise RecordingError(f"{path}: is a directory; name a CSV file or a WFDB header (.hea)")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise RecordingError(
@@ -82,8 +85,10 @@ def load(path: Path, ignore: tuple[str, ...] = ()) -> Recordings:
         )
         with opened as file:
             return read_csv(file, path.name, ignore)
-    except (OSError, EOFError, zlib.error) as error:
-        raise RecordingError(f"{path}: {error}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RecordingError(f"{path}: {error}; copy the file again") from None
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise RecordingError(f"{path}: not UTF-8 text; save the CSV as UTF-8") from None
 
@@ -94,7 +99,8 @@ def _chosen(path: Path, choice: Choice, console: Console) -> list[tuple[Recordin
     chosen = choose_records(found, list(choice.records), choice.limit)
     beds = [check_bed(f"{choice.hospital}/icu/{bed_name(record.name)}") for record in chosen]
     if len(set(beds)) != len(beds):
-        raise RecordingError(f"{path}: two records have the same bed name; choose with --record")
+        twice = next(bed for bed in beds if beds.count(bed) > 1)
+        raise RecordingError(f"{path}: two records make the bed {twice}; choose with --record")
     rows = sum(len(record.times) for record in chosen)
     samples = sum(len(wave.samples) for record in chosen for wave in record.waves)
     span = max(record.last_s - record.first_s for record in chosen)
@@ -176,6 +182,11 @@ async def _publish(  # noqa: PLR0913 - what a replay is
     stop: asyncio.Event,
     console: Console,
 ) -> None:
+    try:
+        async with Connection(settings.broker_address, f"vigil-replay-{boot}"):
+            pass
+    except BrokerError as error:
+        raise HubError(f"{error}; start `vigil up`, or replay into a run: --speed max") from None
     start = now_ns()
     lasts = min(span_s, span_s if seconds is None else seconds)
     columns = (TextColumn("{task.fields[sent]} messages"), BarColumn(), TimeRemainingColumn())
@@ -372,12 +383,13 @@ async def run_stored(
     return await _make(settings, plan, source, len(stored.arrivals), console)
 
 
-async def replay_stored(
+async def replay_stored(  # noqa: PLR0913 - what a replay is
     settings: Settings,
     bed: str,
     between: tuple[datetime, datetime],
     choice: Choice,
     *,
+    seconds: float | None,
     summary: Path | None,
     stop: asyncio.Event,
     console: Console,
@@ -391,7 +403,11 @@ async def replay_stored(
     start = now_ns() // MS * MS
     boot = f"b{start // S:x}-{start // MS % 1000:03}"
     other = check_bed(f"{choice.hospital}/icu/{bed_name(bed)}")
-    shift = start - from_datetime(between[0])
+    chunks = sorted(_stored_chunks(stored, boot), key=lambda chunk: chunk.measured_ns)
+    readings.sort(key=lambda reading: reading.measured_ns)
+    firsts = [r.measured_ns for r in readings[:1]] + [c.measured_ns for c in chunks[:1]]
+    lasts = [r.measured_ns for r in readings[-1:]] + [c.measured_ns for c in chunks[-1:]]
+    shift = start - min(firsts)
 
     def moved(item: Item) -> Item:
         return replace(
@@ -402,17 +418,15 @@ async def replay_stored(
             sent_ns=None if item.sent_ns is None else item.sent_ns + shift,
         )
 
-    readings.sort(key=lambda reading: reading.measured_ns)
-    chunks = sorted(_stored_chunks(stored, boot), key=lambda chunk: chunk.measured_ns)
     console.print(f"{bed} → {other}, from {to_datetime(start):%H:%M:%S} UTC on")
     await _publish(
         settings,
         [map(moved, readings), map(moved, chunks)],
         {other: readings[0].device if readings else stored.segments[0].device},
         boot=boot,
-        span_s=(between[1] - between[0]).total_seconds(),
+        span_s=(max(lasts) - min(firsts)) / S,
         interval_s=readings[0].interval_s if readings else 1.0,
-        seconds=None,
+        seconds=seconds,
         summary=summary,
         stop=stop,
         console=console,

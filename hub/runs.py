@@ -7,7 +7,7 @@ ends early takes its schema with it.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -194,12 +194,18 @@ class _Run:
         loop = asyncio.get_running_loop()
         began = loop.time()
         taken = 0
-        for at_ns, outcome in rerun(self._pipeline, arrivals):
+
+        def counted() -> Iterator[Arrival]:
+            nonlocal taken
+            for arrival in arrivals:
+                taken += 1
+                yield arrival
+
+        for at_ns, outcome in rerun(self._pipeline, counted()):
             self._last_ns = max(self._last_ns, at_ns)
             if outcome.reading is not None:
                 self._readings.append(outcome.reading)
             self._events += outcome.events
-            taken += 1
             due = began
             if self._plan.speed is not None:
                 due += (at_ns - first_ns) / S / self._plan.speed

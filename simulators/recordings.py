@@ -13,6 +13,8 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,15 +131,19 @@ def read_csv(lines: Iterable[str], name: str, ignore: tuple[str, ...] = ()) -> R
     notes: list[str] = []
     records = {key: _in_order(key, vitals, rows, notes) for key, rows in found.items()}
     notes += _sparse(records.values())
+    notes += _unjudged(vitals)
     return Recordings(records, tuple(notes))
 
 
 def _columns(
     header: list[str], name: str, ignore: tuple[str, ...]
 ) -> tuple[int, int | None, list[int]]:
+    if not any(header):
+        raise RecordingError(f"{name}: is empty; the first line names the columns, as t_seconds")
     if "t_seconds" not in header:
+        hint = "; separate columns by commas" if ";" in header[0] or "\t" in header[0] else ""
         raise RecordingError(
-            f"{name} line 1: no column t_seconds (found: {', '.join(header)[:200]})"
+            f"{name} line 1: no column t_seconds (found: {', '.join(header)[:200]}){hint}"
         )
     if len(set(header)) != len(header):
         raise RecordingError(f"{name} line 1: a column stands twice")
@@ -171,7 +177,8 @@ def _read_rows(
         line = reader.line_num  # type: ignore[attr-defined]  # a csv reader has it
         if len(cells) != len(header):
             raise RecordingError(
-                f"{name} line {line}: {len(cells)} cells, the header has {len(header)}"
+                f"{name} line {line}: {len(cells)} cells, the header has {len(header)}; give each "
+                "column a cell, empty where there is no value"
             )
         if count >= MAX_ROWS:
             raise RecordingError(f"{name} line {line}: more than {MAX_ROWS} rows; split the file")
@@ -198,9 +205,13 @@ def _number(name: str, line: int, column: str, cell: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
+        fix = (
+            "give seconds"
+            if column == "t_seconds"
+            else f"leave the cell empty for a missing value, or the column out: --ignore {column}"
+        )
         raise RecordingError(
-            f"{name} line {line} column {column}: {cell[:40]!r} is not a number; leave the cell "
-            f"empty for a missing value, or the column out with --ignore {column}"
+            f"{name} line {line} column {column}: {cell[:40]!r} is not a number; {fix}"
         )
     return value
 
@@ -211,6 +222,8 @@ def _in_order(key: str, vitals: tuple[str, ...], rows: _Rows, notes: list[str]) 
     values = np.array(rows.values).reshape(len(times), len(vitals))
     if (np.diff(times) < 0).any():
         notes.append(f"{key}: rows out of order; sorted by t_seconds")
+    if np.isnan(values).all():
+        notes.append(f"{key}: holds no value in any of its {len(times)} rows; left out")
     order = np.argsort(times, kind="stable")
     times, values = times[order], values[order]
     again = np.zeros(len(times), dtype=bool)
@@ -222,6 +235,17 @@ def _in_order(key: str, vitals: tuple[str, ...], rows: _Rows, notes: list[str]) 
     if (np.diff(times[~again]) == 0).any():
         notes.append(f"{key}: several rows of one time with different values; all were taken")
     return Recording(key, vitals, times[~again], values[~again])
+
+
+def _unjudged(vitals: tuple[str, ...]) -> list[str]:
+    """Name the columns that no rule looks at, and what was perhaps meant."""
+    notes = []
+    for vital in vitals:
+        if vital not in VITALS:
+            close = get_close_matches(vital.removesuffix("_bpm"), VITALS, 1, 0.5)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            notes.append(f"column {vital} is no known vital: kept, never judged{hint}")
+    return notes
 
 
 def _sparse(records: Iterable[Recording]) -> list[str]:
@@ -241,10 +265,12 @@ def _sparse(records: Iterable[Recording]) -> list[str]:
 def bed_name(record: str) -> str:
     """Return a bed name in the topic grammar for a record.
 
-    >>> bed_name("p000138-2131-10-31"), bed_name("A103 l")
-    ('p000138-2131-10-31', 'a103-l')
+    >>> bed_name("p000138-2131-10-31"), bed_name("A103 l"), bed_name("mine.csv"), bed_name("张三")
+    ('p000138-2131-10-31', 'a103-l', 'mine', 'record-7984b0ca')
     """
-    return re.sub(r"[^a-z0-9]+", "-", record.lower()).strip("-")[:48].strip("-") or "bed"
+    name = re.sub(r"\.csv(\.gz)?$", "", record.lower())
+    slug = re.sub(r"[^a-z0-9]+", "-", name).strip("-")[:48].strip("-")
+    return slug or f"record-{crc32(record.encode()):08x}"
 
 
 def to_readings(record: Recording, bed: str, *, boot: str, start_ns: int) -> Iterator[Reading]:

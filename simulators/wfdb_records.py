@@ -37,6 +37,9 @@ INVALID = {
 }
 """The sample that stands for none, by format (WFDB signal(5))."""
 
+BITS = {"8": 8, "80": 8, "16": 16, "61": 16, "160": 16, "24": 24, "32": 32, "212": 12}
+"""Bits a sample takes in its file; packed formats beside 212 are left to the package."""
+
 NUMERICS = {
     "hr": "hr",
     "heart rate": "hr",
@@ -73,7 +76,7 @@ NUMERICS = {
 NUMERIC_HZ = 2.0
 UNITS = {"mv": "mV", "mmhg": "mm[Hg]", "nu": "1", "pm": "1", "bpm": "/min", "%": "%", "degc": "Cel"}
 _RECORD = re.compile(r"^[-\w]+(?:/(?P<segments>\d+))?\s+(?P<signals>\d+)(?:\s+(?P<rate>\S+))?")
-_FORMAT = re.compile(r"^(?P<format>\d+)(?:x\d+)?(?::\d+)?(?:\+\d+)?$")
+_FORMAT = re.compile(r"^(?P<format>\d+)(?:x(?P<frame>\d+))?(?::\d+)?(?:\+\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +143,20 @@ def _check_header(path: Path) -> list[tuple[str, int]]:
         raise RecordingError(f"{file.name}: {wanted} {what}s announced, {len(lines) - 1} described")
     if head["segments"]:
         return [_segment(path, line) for line in lines[1 : wanted + 1]]
-    for line in lines[1 : wanted + 1]:
-        _check_signal(path, line)
     count = lines[0].text.split()[3:4]
-    return [(path.name, int(count[0]) if count and count[0].isdigit() else 0)]
+    frames = int(count[0]) if count and count[0].isdigit() else 0
+    bits: dict[str, float] = {}
+    for line in lines[1 : wanted + 1]:
+        name, wide = _check_signal(path, line)
+        bits[name] = bits.get(name, 0) + wide
+    for name, wide in bits.items():
+        needed, found = int(frames * wide / 8), path.with_name(name).stat().st_size
+        if found < needed:
+            raise RecordingError(
+                f"{file.name} line {lines[0].number}: {frames} samples need {needed} bytes, "
+                f"{name} has {found}; copy the file again"
+            )
+    return [(path.name, frames)]
 
 
 def _segment(path: Path, line: _Line) -> tuple[str, int]:
@@ -157,7 +170,8 @@ def _segment(path: Path, line: _Line) -> tuple[str, int]:
     return name, int(length)
 
 
-def _check_signal(path: Path, line: _Line) -> None:
+def _check_signal(path: Path, line: _Line) -> tuple[str, float]:
+    """Check the line of a signal; return its file, and how many bits a frame it takes there."""
     where = f"{path.name}.hea line {line.number}"
     parts = line.text.split()
     if len(parts) < 2 or (found := _FORMAT.match(parts[1])) is None:
@@ -169,6 +183,7 @@ def _check_signal(path: Path, line: _Line) -> None:
         raise RecordingError(f"{where} column 1: {parts[0]} is not beside the header")
     if len(parts) > 2 and not re.match(r"^-?[0-9.eE+-]+(\(-?\d+\))?(/\S+)?$", parts[2]):
         raise RecordingError(f"{where} column 3: gain {parts[2][:30]!r} is not a number")
+    return parts[0], int(found["frame"] or 1) * BITS.get(found["format"], 0)
 
 
 def _wfdb(path: Path, *, samples: bool = False) -> Any:

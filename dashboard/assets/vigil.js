@@ -8,7 +8,9 @@
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
   const ORDER = {high: 0, medium: 1, low: 2};
   const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(),
-                 tiles: new Map(), socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
+                 tiles: new Map(), others: {}, socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";  // what the server draws is in it too
+  document.cookie = `vigil_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=strict`;
   const paints = [];
   window.vigil = {paints};  // from the oldest change's arrival at the server to paint, ms: what `vigil bench wall` reads
 
@@ -155,8 +157,10 @@
     if (!node) return;
     const count = {high: 0, medium: 0, low: 0};
     for (const a of state.alerts.values()) count[a.pri] += 1;
-    const text = ["high", "medium", "low"].filter((p) => count[p]).map((p) => `${say(p)} ${count[p]}`).join(" · ");
-    set(node, text || say("no_alerts"));
+    const words = (c) => ["high", "medium", "low"].filter((p) => c[p]).map((p) => `${say(p)} ${c[p]}`).join(" · ");
+    const others = state.only ? words(state.others) : "";
+    set(node, [words(count) || say("no_alerts"), others && `${say("other_beds")} ${others}`].filter(Boolean).join("  |  "));
+    mark(node, "others", state.only && state.others.high ? "high" : "none");
   }
 
   /* ---- alerts ---- */
@@ -230,7 +234,9 @@
       part.node.style.display = there ? "" : "none";
       drawCell(part, v, stale);
     }
-    set(big.age, stale ? (bed && bed.r ? `${say("stale")} · ${ago(now() - bed.r)}` : say("never")) : say("live"));
+    const waves = window.vigilWaves && performance.now() - window.vigilWaves.heard < 3000;
+    set(big.age, !stale ? say("live") : waves ? say("waves_only") : bed && bed.r ? `${say("stale")} · ${ago(now() - bed.r)}` : say("never"));
+    mark(big.age, "stale", String(stale && !waves));
   }
 
   /* ---- the socket ---- */
@@ -246,6 +252,7 @@
       else state.alerts.delete(alert.id);
     }
     state.status = frame.status;
+    if (state.only) { state.others = frame.others; drawSummary(); }
     if (state.only) drawNumbers();
     else {
       let fresh = frame.full;

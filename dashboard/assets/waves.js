@@ -8,7 +8,7 @@
   const LANES_MAX = 5, ERASE_PX = 16, NO_SAMPLE = -32768, LOST_MS = 2500, RESYNC_MS = 4000;
   const COLOURS = {ecg: "--hr", pleth: "--spo2", pressure: "--bp", resp: "--rr", co2: "--temp", other: "--text"};
   const FIXED = {ecg: 1.2};  // mV: the least that a lane spans, so that noise does not look like a beat
-  const stats = {draws: 0, underruns: 0, buffer_ms: 0, chunks: 0, gaps: 0};
+  const stats = {draws: 0, underruns: 0, buffer_ms: 0, chunks: 0, gaps: 0, heard: -1e9};
   window.vigilWaves = stats;  // what the benchmark and the tests read
   let view = null;
 
@@ -188,7 +188,8 @@
     if (now - v.spoken > 500) {
       v.spoken = now;
       stats.buffer_ms = Math.round(buffered(v.clock));
-      v.delay.textContent = `${words(v, "wave_speed")} · ${words(v, "wave_buffer", {n: (stats.buffer_ms / 1000).toFixed(1)})}`;
+      const state = now - stats.heard > LOST_MS ? words(v, "wave_lost") : words(v, "wave_buffer", {n: (stats.buffer_ms / 1000).toFixed(1)});
+      v.delay.textContent = `${words(v, "wave_speed")} · ${state}`;
       for (const lane of v.lanes.values()) speak(v, lane, t);
     }
   }
@@ -207,7 +208,7 @@
     chunks.splice(at, 0, chunk);
     if (lane.drawn !== null && chunk.start < lane.drawn) lane.drawn = null;  // it fills a gap: draw again
     while (lane.chunks.length && endOf(lane.chunks[0]) < endOf(chunk) - KEEP_MS) lane.chunks.shift();
-    if (!chunk.stored) hear(v.clock, chunk, now);
+    if (!chunk.stored) { hear(v.clock, chunk, now); stats.heard = now; }
   }
   function connect(v) {
     const scheme = location.protocol === "https:" ? "wss" : "ws";

@@ -290,3 +290,52 @@ def test_reports_of_a_run_can_be_read_without_anything_running(tmp_path):
     alone = Hub(tmp_path / "alone")
     replayed(alone, str(a_file(tmp_path)), "--speed", "max", run="alone")
     assert canonical(alone, "--run", "alone").count("\n") > 3
+
+
+def test_what_cannot_be_done_says_why(hub, tmp_path):
+    for arguments, names in (
+        (("export", "--bed", "a/b/c", "--from", "now", "--to", "-1h"), "is not before"),
+        (("export", "--bed", "nope"), "hospital/unit/bed"),
+        (("export", "--bed", "a/b/never"), "never seen"),
+        (("runs", "--delete", "nosuch"), "no run nosuch"),
+        (("replay", "x.csv", "--run", "BAD_ID"), "use 1-40"),
+        (("replay", str(tmp_path), "--speed", "max"), "is a directory"),
+        (("replay", "x.csv", "--speed", "fast"), "--speed"),
+        (("replay",), "give a file"),
+    ):
+        done = hub.run(*arguments)
+        assert done.returncode == 1, arguments
+        assert names in done.stderr, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert done.stdout == "", arguments
+    header, _ = a_record(tmp_path)
+    replayed(hub, str(header), run="names")
+    for output in ("a b", ""):
+        out = str(tmp_path / output)
+        bed = ("--bed", "replay/icu/rec1")
+        done = hub.run("export", "--run", "names", *bed, "--format", "wfdb", "--output", out)
+        assert (done.returncode, "name the record" in done.stderr) == (1, True), done.stderr
+
+
+def test_a_replay_onto_a_wire_that_is_not_there_says_so(tmp_path):
+    from tests.support.hub import Hub
+
+    alone = Hub(tmp_path / "nobody")
+    done = alone.run("replay", str(a_file(tmp_path)), timeout=30)
+    assert done.returncode == 1
+    assert "start `vigil up`" in done.stderr
+
+
+def test_a_stored_bed_replays_onto_the_wire_at_once(hub, stranger):
+    bed = "runs/icu/bed-3"
+    now_ms = time.time_ns() // 1_000_000
+    mids = {
+        stranger.numerics(bed, seq, {"hr": 70 + seq}, measured_ms=now_ms - 3000 + seq * 1000)
+        for seq in range(3)
+    }
+    stranger.drain(mids)
+    hub.wait("it is stored", lambda: stored(hub, bed)[0] == 3)
+    window = ("--from", "-1h", "--to", "now", "--speed", "1", "--hospital", "again")
+    done = hub.run("replay", "--bed", bed, *window, timeout=30)
+    assert done.returncode == 0, done.stderr
+    hub.wait("it came again", lambda: stored(hub, "again/icu/runs-icu-bed-3")[0] == 3)

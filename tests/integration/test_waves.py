@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +120,20 @@ def test_kill_9_under_waves_loses_and_doubles_no_sample(hub, stranger, victim):
     )
     assert np.array_equal(np.concatenate([s.samples for s in found]), samples)
     hub.wait("the hub is whole again", lambda: hub.json("doctor")["ok"], timeout=30)
+
+
+def test_the_snippet_of_the_documentation_works_as_printed(hub):
+    text = (Path(__file__).parents[2] / "docs" / "wire.md").read_text("utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL).group(1)
+    port = str(hub.settings.broker.port)
+    code = code.replace("1883", port).replace("my-hospital", "wire-doc")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    start = time.time_ns() - 60 * S
+    found = hub.wait(
+        "it is stored", lambda: total(f := stored(hub, "wire-doc/icu/bed-1", start)) == 1000 and f
+    )
+    assert len(found) == 1
+    assert found[0].samples.max() == 100

@@ -1,8 +1,19 @@
+from datetime import UTC, datetime, timedelta, timezone
+
 from dashboard.figures import trend_figure
-from dashboard.views import BedView, alarm_state, apply_alert, apply_reading, encode_bed
+from dashboard.views import (
+    BedView,
+    alarm_state,
+    apply_alert,
+    apply_reading,
+    encode_bed,
+    open_elsewhere,
+)
 from dashboard.words import WORDS, script_words
 from schemas.times import MS, S, to_datetime
 from tests.support.readings import T0, feed, pipeline, reading
+
+DRAWN = ("hr", "spo2", "rr", "abp_sys", "abp_mean", "nibp_sys", "nibp_mean", "temp")
 
 
 def judged(*items):
@@ -49,12 +60,11 @@ def test_silent_bed_is_technical():
 
 
 def test_trend_draws_a_gap_as_a_gap():
-    names = ("hr", "spo2", "rr", "abp_sys", "abp_mean", "nibp_sys", "nibp_mean", "temp")
     rows = [
-        {"at": to_datetime(T0 + t * S), **dict.fromkeys(names), "hr": 70.0}
+        {"at": to_datetime(T0 + t * S), **dict.fromkeys(DRAWN), "hr": 70.0}
         for t in [*range(10), *range(100, 110)]
     ]
-    figure = trend_figure(rows, rows[0]["at"], rows[-1]["at"], "zh")
+    figure = trend_figure(rows, rows[0]["at"], rows[-1]["at"], "zh", UTC)
     [trace] = figure["data"]
     assert trace["y"].count(None) == 1
     assert trace["connectgaps"] is False
@@ -63,3 +73,23 @@ def test_trend_draws_a_gap_as_a_gap():
 def test_every_word_is_in_both_languages():
     assert all(len(texts) == 2 and all(texts) for texts in WORDS.values())
     assert script_words("zh").keys() == script_words("en").keys()
+
+
+def test_times_of_a_trend_are_the_browsers():
+    rows = [{"at": to_datetime(T0 + t * S), **dict.fromkeys(DRAWN), "hr": 70.0} for t in (0, 1)]
+    zone = timezone(timedelta(hours=8))
+    here, there = (
+        trend_figure(rows, rows[0]["at"], rows[1]["at"], "zh", z)["data"][0]["x"][0]
+        for z in (UTC, zone)
+    )
+    assert datetime.fromisoformat(there) - datetime.fromisoformat(here) == timedelta(hours=8)
+
+
+def test_a_bed_page_is_told_of_alerts_elsewhere_that_nobody_has_taken():
+    views = [BedView("h/icu/b1"), BedView("h/icu/b2")]
+    line = pipeline()
+    for t in range(3):
+        for event in feed(line, reading(t, bed="h/icu/b2", spo2=70)).events:
+            apply_alert(views[1], event)
+    assert open_elsewhere(views, "h/icu/b1") == {"high": 1, "medium": 0, "low": 0}
+    assert open_elsewhere(views, "h/icu/b2") == {"high": 0, "medium": 0, "low": 0}
