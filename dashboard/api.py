@@ -175,7 +175,13 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
             await socket.close(4404, "no such bed")
             return
         screen = await feed.waves.open_screen(name)
-        before = await _stored_waves(pool, name)
+        before: deque[bytes] = deque()
+
+        async def look_back() -> None:
+            # Once what came before the subscription is committed; the browser puts it in its place.
+            await asyncio.sleep(2 * settings.recorder.wave_flush_ms / 1000)
+            before.extend(await _stored_waves(pool, name))
+            screen.wake.set()
 
         async def send() -> None:
             while before:
@@ -183,11 +189,13 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
             while screen.chunks:
                 await socket.send_bytes(screen.chunks.popleft())
 
-        screen.wake.set()
+        looking = asyncio.create_task(look_back(), name="waves-before")
         try:
             await _serve(socket, screen.wake, send, feed, settings.dashboard.lag_s)
         finally:
             feed.waves.close_screen(screen)
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
     return router
 

@@ -200,7 +200,7 @@
     const lane = v.lanes.get(chunk.channel) || makeLane(v, chunk.channel);
     stats.chunks += 1;
     const chunks = lane.chunks, last = chunks[chunks.length - 1];
-    if (last && chunk.start < endOf(last) - RESYNC_MS) chunks.length = 0;  // the device's clock was set back
+    if (last && !chunk.stored && chunk.start < endOf(last) - RESYNC_MS) chunks.length = 0;  // the device's clock was set back
     let at = chunks.length;
     while (at > 0 && chunks[at - 1].start > chunk.start) at -= 1;
     if (at > 0 && chunk.start < endOf(chunks[at - 1]) - 45) return;  // it came twice
