@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec.structs import replace
 
 from hub.broker import Connection
 from hub.mqtt import Envelope
 from hub.waves import Segment
 from schemas.errors import BrokerError, DecodeError
-from schemas.times import S
 from schemas.topics import Kind, format_topic, parse_topic
-from schemas.waves import WaveChunk, decode_chunk, encode_chunk
+from schemas.waves import decode_chunk, encode_chunk
 
 log = structlog.get_logger()
 
@@ -107,24 +107,9 @@ def frame(channel: str, payload: bytes, *, stored: bool = False) -> bytes:
 def stored_frames(segments: list[Segment]) -> Iterator[bytes]:
     """Yield stored waveforms as frames, in pieces of a second."""
     for segment in segments:
-        size = max(1, int(segment.rate_hz))
-        for number, at in enumerate(range(0, len(segment.samples), size)):
-            chunk = WaveChunk(
-                bed="",
-                channel=segment.channel,
-                device=segment.device,
-                boot="-",
-                unit=segment.unit,
-                seq=number,
-                measured_ns=segment.start_ns + round(at * S / segment.rate_hz),
-                sent_ns=None,
-                received_ns=0,
-                rate_hz=segment.rate_hz,
-                scale=segment.scale,
-                zero=segment.zero,
-                samples=segment.samples[at : at + size],
-            )
-            yield frame(segment.channel, encode_chunk(chunk), stored=True)
+        for chunk in segment.chunks(bed="", boot="-", seq=0, chunk_s=1.0):
+            payload = encode_chunk(replace(chunk, sent_ns=None))
+            yield frame(segment.channel, payload, stored=True)
 
 
 def _filter(bed: str) -> str:

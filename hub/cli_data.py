@@ -126,8 +126,8 @@ def replay(
     own: `vigil alerts --run ID`, `vigil export --run ID`.
     """
     from hub.packs import load_pack
-    from hub.replay import Choice, RunPlan, replay_file, replay_stored, run_file, run_stored
-    from hub.runs import new_id, schema_of
+    from hub.replay import Choice, replay_file, replay_stored, run_file, run_stored
+    from hub.runs import Plan, new_id, schema_of
     from hub.sites import load_sites
     from hub.up import database_there
 
@@ -155,7 +155,7 @@ def replay(
 
     async def make(stop: asyncio.Event) -> None:
         rules = load_pack(pack or settings.intake.pack)
-        plan = RunPlan(run_id or new_id(), rules, load_sites(settings.sites).labels(), times)
+        plan = Plan(run_id or new_id(), rules, load_sites(settings.sites).labels(), times)
         async with database_there(settings):
             work = (
                 run_file(settings, path, choice, plan, err)

@@ -6,6 +6,7 @@ with a checksum so that a file that was changed after it was applied stops the s
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -61,6 +62,17 @@ async def connect_when_there(url: str, schema: str | None = None) -> AsyncConnec
             if attempt:
                 log.info("database_regained", attempts=attempt)
             return connection
+
+
+async def stay_with_database(url: str, serve: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+    """Call ``serve`` with a connection, and again with a new one after each loss. Never returns."""
+    while True:
+        database = await connect_when_there(url)
+        try:
+            async with database:
+                await serve(database)
+        except* psycopg.OperationalError as group:
+            log.warning("database_lost", reason=str(group.exceptions[0]).strip())
 
 
 def migrations(flavour: str) -> list[tuple[str, str, str]]:

@@ -30,11 +30,14 @@ UNITS = {"mm[Hg]": "mmHg", "1": "NU", "Cel": "degC"}
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal of a record: its name, form and samples over the whole time, gaps filled."""
+    """One signal of a record: its name, form and samples over the whole time, gaps filled.
+
+    ``per_frame``: samples in each frame of the record.
+    """
 
     name: str
     unit: str
-    rate_hz: float
+    per_frame: int
     gain: float
     baseline: int
     samples: np.ndarray[tuple[int], np.dtype[np.int16]]
@@ -90,7 +93,7 @@ def lay_out(segments: list[Segment]) -> tuple[int, Fraction, list[Signal]]:
             Signal(
                 name if count == 1 else f"{name} {count}",
                 UNITS.get(unit, unit),
-                rate,
+                per_frame,
                 1 / scale,
                 round(-zero / scale),
                 samples,
@@ -116,9 +119,7 @@ def write_wfdb(path: Path, bed: str, segments: list[Segment]) -> tuple[int, list
             units=[signal.unit for signal in signals],
             sig_name=[signal.name for signal in signals],
             e_d_signal=[signal.samples.astype(np.int64) for signal in signals],
-            samps_per_frame=[
-                int(Fraction(s.rate_hz).limit_denominator(1000) / frames_hz) for s in signals
-            ],
+            samps_per_frame=[signal.per_frame for signal in signals],
             fmt=["16"] * len(signals),
             adc_gain=[signal.gain for signal in signals],
             baseline=[signal.baseline for signal in signals],

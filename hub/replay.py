@@ -16,8 +16,6 @@ from psycopg import AsyncConnection
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alerts.rules import Pack
-from alerts.sentences import Label
 from hub.broker import Connection
 from hub.clock import now_ns
 from hub.database import connect
@@ -30,13 +28,14 @@ from schemas.errors import BrokerError, HubError, RecordingError
 from schemas.times import MS, S, from_datetime, to_datetime
 from schemas.topics import Kind, Topic, check_bed
 from schemas.vitals import COMMON_NAMES, DEVICE_QUALITIES, Quality, unpack_status
-from schemas.waves import WaveChunk
+from schemas.waves import WaveChunk, chunk_size
 from schemas.wire import CommandMessage, Reading, StatusMessage
 from simulators.faults import Item
 from simulators.recordings import (
     EPOCH_NS,
     Recording,
     Recordings,
+    WaveSource,
     bed_name,
     read_csv,
     to_chunks,
@@ -48,6 +47,7 @@ from simulators.wfdb_records import read_wfdb
 LISTED = 5
 MAX_BYTES = 2_000_000_000
 RUN_BOOT = "run"
+RUN_CHUNK_S = 10.0
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
 
 
@@ -140,7 +140,7 @@ async def replay_file(
     """Publish the chosen records at 1x, their times shifted to now, a bed a record."""
     chosen = await asyncio.to_thread(_chosen, path, choice, console)
     start = now_ns() // MS * MS
-    boot = f"b{start // S:x}-{start // MS % 1000:03}"
+    boot = _boot(start)
     streams: list[Iterable[Item]] = []
     for record, bed in chosen:
         streams.append(to_readings(record, bed, boot=boot, start_ns=start))
@@ -163,6 +163,11 @@ async def replay_file(
         stop=stop,
         console=console,
     )
+
+
+def _boot(start_ns: int) -> str:
+    """Return a boot id of its own for a replay that starts now: its numbers begin at 0 again."""
+    return f"b{start_ns // S:x}-{start_ns // MS % 1000:03}"
 
 
 def _channels(record: Recording) -> list[str]:
@@ -215,18 +220,8 @@ async def _publish(  # noqa: PLR0913 - what a replay is
         await asyncio.to_thread(summary.write_text, json.dumps(result), "utf-8")
 
 
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """The run to make: its name, its rules, what beds are called, how fast (None: max)."""
-
-    run: str
-    pack: Pack
-    labels: dict[str, Label]
-    speed: float | None
-
-
 async def run_file(
-    settings: Settings, path: Path, choice: Choice, plan: RunPlan, console: Console
+    settings: Settings, path: Path, choice: Choice, plan: Plan, console: Console
 ) -> Row:
     """Replay a recording into a run, by its own clock; return what it gave."""
     chosen = await asyncio.to_thread(_chosen, path, choice, console)
@@ -236,16 +231,14 @@ async def run_file(
         start = EPOCH_NS if record.began_ns is None else record.began_ns
         arrivals += _file_arrivals(record, bed, start)
         chunks += [
-            to_chunks(record, bed, boot=RUN_BOOT, start_ns=start, channel=channel)
+            to_chunks(
+                record, bed, boot=RUN_BOOT, start_ns=start, channel=channel, chunk_s=RUN_CHUNK_S
+            )
             for channel in _channels(record)
         ]
-    pieces = sum(
-        -(-len(wave.samples) // int(10 * wave.rate_hz))
-        for record, _ in chosen
-        for wave in record.waves
-    )
+    total = len(arrivals) + _count_chunks(wave for record, _ in chosen for wave in record.waves)
     source = Source(path.name, arrivals, chain.from_iterable(chunks))
-    return await _make(settings, plan, source, len(arrivals) + pieces, console)
+    return await _make(settings, plan, source, total, console)
 
 
 def _file_arrivals(record: Recording, bed: str, start_ns: int) -> Iterator[Arrival]:
@@ -264,13 +257,13 @@ def _file_arrivals(record: Recording, bed: str, start_ns: int) -> Iterator[Arriv
 
 
 async def _make(
-    settings: Settings, plan: RunPlan, source: Source, total: int, console: Console
+    settings: Settings, plan: Plan, source: Source, total: int, console: Console
 ) -> Row:
     with _progress(console) as progress:
         task = progress.add_task("run", total=max(total, 1))
         return await make_run(
             settings,
-            Plan(plan.run, plan.pack, plan.labels, plan.speed),
+            plan,
             source,
             lambda count: progress.advance(task, count),
         )
@@ -336,37 +329,24 @@ def _stored_reading(bed: str, row: dict[str, Any]) -> Reading:
 
 
 def _stored_chunks(stored: Stored, boot: str) -> Iterator[WaveChunk]:
-    """Yield stored waveforms in pieces of at most 10 s."""
+    """Yield stored waveforms in chunks, numbered through each channel."""
     seqs: dict[str, int] = {}
     for segment in stored.segments:
-        size = max(1, int(10 * segment.rate_hz))
-        for at in range(0, len(segment.samples), size):
-            seq = seqs[segment.channel] = seqs.get(segment.channel, -1) + 1
-            measured = segment.start_ns + round(at * S / segment.rate_hz)
-            samples = segment.samples[at : at + size]
-            received = measured + round(len(samples) * S / segment.rate_hz)
-            yield WaveChunk(
-                bed=stored.bed,
-                channel=segment.channel,
-                device=segment.device,
-                boot=boot,
-                unit=segment.unit,
-                seq=seq,
-                measured_ns=measured,
-                sent_ns=received,
-                received_ns=received,
-                rate_hz=segment.rate_hz,
-                scale=segment.scale,
-                zero=segment.zero,
-                samples=samples,
-            )
+        seq = seqs.get(segment.channel, 0)
+        for chunk in segment.chunks(stored.bed, boot, seq, RUN_CHUNK_S):
+            yield chunk
+            seqs[segment.channel] = chunk.seq + 1
+
+
+def _count_chunks(waves: Iterable[WaveSource | Segment]) -> int:
+    return sum(-(-len(wave.samples) // chunk_size(wave.rate_hz, RUN_CHUNK_S)) for wave in waves)
 
 
 async def run_stored(
     settings: Settings,
     bed: str,
     between: tuple[datetime, datetime],
-    plan: RunPlan,
+    plan: Plan,
     console: Console,
 ) -> Row:
     """Replay what is stored of a bed into a run: what these rules would have done."""
@@ -379,8 +359,9 @@ async def run_stored(
         f"{sum(len(s.samples) for s in stored.segments)} waveform samples"
     )
     name = f"{bed} {between[0]:%Y-%m-%dT%H:%M:%SZ} to {between[1]:%Y-%m-%dT%H:%M:%SZ}"
+    total = len(stored.arrivals) + _count_chunks(stored.segments)
     source = Source(name, stored.arrivals, _stored_chunks(stored, RUN_BOOT))
-    return await _make(settings, plan, source, len(stored.arrivals), console)
+    return await _make(settings, plan, source, total, console)
 
 
 async def replay_stored(  # noqa: PLR0913 - what a replay is
@@ -401,7 +382,7 @@ async def replay_stored(  # noqa: PLR0913 - what a replay is
     if not readings and not stored.segments:
         raise HubError(f"bed {bed}: nothing is stored between these times")
     start = now_ns() // MS * MS
-    boot = f"b{start // S:x}-{start // MS % 1000:03}"
+    boot = _boot(start)
     other = check_bed(f"{choice.hospital}/icu/{bed_name(bed)}")
     chunks = sorted(_stored_chunks(stored, boot), key=lambda chunk: chunk.measured_ns)
     readings.sort(key=lambda reading: reading.measured_ns)

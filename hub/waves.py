@@ -1,6 +1,6 @@
 """Stored waveforms: what a bed's channel showed between two times, gaps as gaps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,11 +8,9 @@ import numpy as np
 from psycopg import AsyncConnection
 
 from hub.reads import fetch
-from schemas.times import MS, S, from_datetime
+from schemas.times import S, from_datetime
 from schemas.wave_codec import Samples, decode_block
-
-SLACK_NS = 30 * MS
-"""Two pieces closer than this are one: devices stamp with jitter."""
+from schemas.waves import SLACK_NS, WaveChunk, split
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,25 @@ class Segment:
         return self._with(
             self.start_ns, np.concatenate([self.samples, *(other.samples for other in others)])
         )
+
+    def chunks(self, bed: str, boot: str, seq: int, chunk_s: float) -> Iterator[WaveChunk]:
+        """Yield this as a device would have sent it, numbered from ``seq`` on."""
+        whole = WaveChunk(
+            bed=bed,
+            channel=self.channel,
+            device=self.device,
+            boot=boot,
+            unit=self.unit,
+            seq=seq,
+            measured_ns=self.start_ns,
+            sent_ns=None,
+            received_ns=self.start_ns,
+            rate_hz=self.rate_hz,
+            scale=self.scale,
+            zero=self.zero,
+            samples=self.samples,
+        )
+        return split(whole, chunk_s)
 
     def _with(self, start_ns: int, samples: Samples) -> "Segment":
         return Segment(

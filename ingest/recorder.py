@@ -17,7 +17,7 @@ from psycopg import AsyncConnection
 
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
-from hub.database import connect_when_there, flavour_of
+from hub.database import flavour_of, stay_with_database
 from hub.health import Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
@@ -91,7 +91,7 @@ class Recorder:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, through any number of losses of database and broker."""
         tasks = {
-            asyncio.create_task(self._run(stop), name="recorder"),
+            asyncio.create_task(self._record(stop), name="recorder"),
             asyncio.create_task(self._waves.run(stop), name="waves"),
             asyncio.create_task(self._pack(), name="pack"),
             asyncio.create_task(stop.wait(), name="stop"),
@@ -104,30 +104,25 @@ class Recorder:
                 raise result
         log.info("recorder_stopped", **self._counters())
 
-    async def _run(self, stop: asyncio.Event) -> None:
-        while True:
-            database = await connect_when_there(self._settings.database_address)
-            try:
-                async with database:
-                    await stay_connected(self._connect, self._server(database), stop)
-            except* psycopg.OperationalError as group:
-                log.warning("database_lost", reason=str(group.exceptions[0]).strip())
+    async def _record(self, stop: asyncio.Event) -> None:
+        async def with_database(database: AsyncConnection) -> None:
+            await stay_connected(self._connect, self._server(database), stop)
+
+        await stay_with_database(self._settings.database_address, with_database)
 
     async def _pack(self) -> None:
         """Pack old readings, a bed's day at a time, on a connection that nothing waits for."""
         age = timedelta(hours=self._settings.recorder.pack_after_hours)
-        while True:
-            database = await connect_when_there(self._settings.database_address)
-            try:
-                async with database:
-                    store = Store(database, await flavour_of(database))
-                    while True:
-                        while await store.pack(utc(now_ns()) - age):
-                            self._packed += 1
-                            await asyncio.sleep(PACK_PAUSE_S)
-                        await asyncio.sleep(PACK_PERIOD_S)
-            except psycopg.OperationalError as error:
-                log.warning("database_lost", reason=str(error).strip())
+
+        async def with_database(database: AsyncConnection) -> None:
+            store = Store(database, await flavour_of(database))
+            while True:
+                while await store.pack(utc(now_ns()) - age):
+                    self._packed += 1
+                    await asyncio.sleep(PACK_PAUSE_S)
+                await asyncio.sleep(PACK_PERIOD_S)
+
+        await stay_with_database(self._settings.database_address, with_database)
 
     def _server(self, database: AsyncConnection) -> Callable[[Connection], Awaitable[None]]:
         async def serve(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 
-from hub.arrays import BinaryArray, array
+from hub.arrays import array
 from hub.database import PLAIN, query
 from ingest.batch import Columns
 from schemas.alerts import AlertEvent
@@ -51,7 +51,6 @@ class Store:
         self._streams: dict[Stream, tuple[int, int]] = {}
         self._days: set[int] = set()
         self._due: set[int] = set()
-        self._none_late: tuple[int, BinaryArray] = (0, array("bool", np.zeros(0)))
 
     def transaction(self) -> AbstractAsyncContextManager[object]:
         """Return a transaction: all of it is stored, or nothing."""
@@ -66,7 +65,6 @@ class Store:
         beds, streams = ids[cols.stream, 0], ids[cols.stream, 1]
         if self.rolls and now_us is not None:
             await self._unpack(beds, cols.measured_us, now_us - OLD_US)
-        some_late = bool(cols.late.any())
         cursor = await self._connection.execute(
             query("insert_numerics"),
             [
@@ -76,7 +74,7 @@ class Store:
                 array("timestamptz", cols.received_us),
                 array("int8", cols.seq),
                 array("int8", cols.offset_ms),
-                array("bool", cols.late) if some_late else self._not_late(len(beds)),
+                array("bool", cols.late),
                 array("int8", cols.sent_us, cols.sent_unknown),
                 *(array("int8", status, status == 0) for status in cols.status),
                 *(array("float4", values, np.isnan(values)) for values in cols.vitals),
@@ -126,11 +124,6 @@ class Store:
     def forget_owed(self) -> None:
         """After a rollback: what was noted as owed may not be."""
         self._due.clear()
-
-    def _not_late(self, rows: int) -> BinaryArray:
-        if self._none_late[0] != rows:
-            self._none_late = (rows, array("bool", np.zeros(rows)))
-        return self._none_late[1]
 
     async def prepare(self, cols: Columns) -> None:
         """Register the streams and partitions that the readings need, each on its own."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from schemas.times import MS, S
+from schemas.times import S
 from schemas.wave_codec import Samples, encode_block
+from schemas.waves import SLACK_NS
 
 BLOCK_S = 60
 IDLE_NS = 15 * S
-SLACK_NS = 30 * MS
 
 
 @dataclass(frozen=True, slots=True)

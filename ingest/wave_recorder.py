@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
-from hub.database import connect_when_there, flavour_of
+from hub.database import flavour_of, stay_with_database
 from hub.mqtt import Envelope
 from hub.settings import Settings
 from ingest import rejects
@@ -59,24 +59,18 @@ class WaveRecorder:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until cancelled, through any number of losses of database and broker."""
-        while True:
-            database = await connect_when_there(self._settings.database_address)
-            try:
-                async with database:
-                    await self._with_database(database, stop)
-            except* psycopg.OperationalError as group:
-                log.warning("database_lost", reason=str(group.exceptions[0]).strip())
-
-    async def _with_database(self, database: AsyncConnection, stop: asyncio.Event) -> None:
-        store = WaveStore(database, await flavour_of(database))
-        await store.load()
 
         def connect() -> Connection:
             return Connection(
                 self._settings.broker_address, CLIENT_ID, filters=(WAVES_FILTER,), durable=True
             )
 
-        await stay_connected(connect, lambda connection: self._serve(connection, store), stop)
+        async def with_database(database: AsyncConnection) -> None:
+            store = WaveStore(database, await flavour_of(database))
+            await store.load()
+            await stay_connected(connect, lambda connection: self._serve(connection, store), stop)
+
+        await stay_with_database(self._settings.database_address, with_database)
 
     async def _serve(self, connection: Connection, store: WaveStore) -> None:
         self._chunks, self._mids = [], []

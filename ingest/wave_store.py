@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from schemas.waves import WaveChunk
 PARTITION = timedelta(hours=6)
 SIGNALS_CACHED = 20_000
 NEAR = timedelta(seconds=2 * BLOCK_S)
-SignalKey = tuple[str, str, str, str, str, float, float, float]
+FORM = ("bed", "channel", "device", "boot", "unit", "rate_hz", "scale", "zero")
+"""What makes a signal: the fields of a chunk that do not change from one to the next."""
+_form = attrgetter(*FORM)
 
 
 class WaveStore:
@@ -26,7 +29,7 @@ class WaveStore:
     def __init__(self, connection: AsyncConnection, flavour: str) -> None:
         self._connection = connection
         self._partitioned = flavour == PLAIN
-        self._signals: dict[SignalKey, int] = {}
+        self._signals: dict[tuple[str | float, ...], int] = {}
         self._rates: dict[int, float] = {}
         self._partitions: set[datetime] = set()
         self.staged: dict[int, tuple[float, int]] = {}
@@ -66,16 +69,7 @@ class WaveStore:
         return cursor.rowcount
 
     async def _signal(self, chunk: WaveChunk) -> int:
-        key = (
-            chunk.bed,
-            chunk.channel,
-            chunk.device,
-            chunk.boot,
-            chunk.unit,
-            chunk.rate_hz,
-            chunk.scale,
-            chunk.zero,
-        )
+        key = _form(chunk)
         found = self._signals.get(key)
         if found is not None:
             return found
@@ -85,19 +79,7 @@ class WaveStore:
             query("insert_wave_signal"),
             {
                 "hospital": chunk.bed.partition("/")[0],
-                **{
-                    name: getattr(chunk, name)
-                    for name in (
-                        "bed",
-                        "device",
-                        "boot",
-                        "channel",
-                        "unit",
-                        "rate_hz",
-                        "scale",
-                        "zero",
-                    )
-                },
+                **dict(zip(FORM, key, strict=True)),
             },
         )
         row = await cursor.fetchone()

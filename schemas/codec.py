@@ -17,10 +17,11 @@ from schemas.alerts import AlertEvent
 from schemas.errors import DecodeError
 from schemas.judged import BatchV1, from_v1
 from schemas.judged import check as check_judged
-from schemas.times import MS, S, format_time, from_datetime
+from schemas.times import FUTURE_NS, MS, PAST_NS, S, format_time, from_datetime
 from schemas.topics import check_bed
 from schemas.vitals import DEVICE_QUALITIES, Quality
 from schemas.wire import (
+    NAME,
     CommandMessage,
     Health,
     JudgedBatch,
@@ -31,8 +32,6 @@ from schemas.wire import (
 )
 
 MAX_NUMERICS_BYTES = 65_536
-PAST_NS = 32 * 86_400 * S
-FUTURE_NS = 86_400 * S
 _numerics = msgspec.json.Decoder(NumericsMessage)
 _status = msgspec.json.Decoder(StatusMessage)
 _command = msgspec.json.Decoder(CommandMessage)
@@ -43,7 +42,7 @@ _alert = msgspec.json.Decoder(AlertEvent)
 _rejected = msgspec.json.Decoder(list[Rejected])
 _health = msgspec.json.Decoder(Health)
 _json = msgspec.json.Encoder()
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_NAME = re.compile(NAME)
 _VITAL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NAMES_CACHED = 50_000
 _names: set[str] = {"-"}

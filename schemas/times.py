@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 S = 1_000_000_000
 MS = 1_000_000
+PAST_NS, FUTURE_NS = 32 * 86_400 * S, 86_400 * S
+"""How far a device's time may lie from the hub's: behind and ahead."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 

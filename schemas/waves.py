@@ -14,24 +14,28 @@ in ``unit``; ``NO_SAMPLE`` stands where there is none (a lead that is off).
 
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from schemas.errors import DecodeError
-from schemas.times import S, format_time
+from schemas.times import FUTURE_NS, MS, PAST_NS, S, format_time
 from schemas.wave_codec import Samples
+from schemas.wire import NAME
 
 MAGIC = b"VGW1"
 NO_SAMPLE = -32_768
 MIN_RATE_HZ, MAX_RATE_HZ = 1.0, 2_000.0
 MAX_COUNT = 20_000
 MAX_CHUNK_NS = 10 * S
-PAST_NS, FUTURE_NS = 32 * 86_400 * S, 86_400 * S
+SLACK_NS = 30 * MS
+"""Samples that begin this close to where others end go on with them: devices stamp with jitter."""
 HEAD = struct.Struct("<4sBBBBqqQdddI")
-_NAME = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_NAME = re.compile(NAME.encode())
 _UNIT = re.compile(rb"[!-~]{1,16}")
 _CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 
@@ -92,6 +96,25 @@ class WaveChunk(Struct, gc=False):
     def end_ns(self) -> int:
         """When the sample after the last one would have been measured."""
         return self.measured_ns + round(len(self.samples) * S / self.rate_hz)
+
+
+def chunk_size(rate_hz: float, chunk_s: float) -> int:
+    """Return how many samples a chunk of ``chunk_s`` has: at least one."""
+    return max(1, int(chunk_s * rate_hz))
+
+
+def split(whole: WaveChunk, chunk_s: float) -> Iterator[WaveChunk]:
+    """Yield consecutive samples of any length in chunks of ``chunk_s``, numbered on from theirs.
+
+    Each is sent and received when the sample after its last one would have been measured.
+    """
+    size = chunk_size(whole.rate_hz, chunk_s)
+    for number, at in enumerate(range(0, len(whole.samples), size)):
+        measured = whole.measured_ns + round(at * S / whole.rate_hz)
+        samples = whole.samples[at : at + size]
+        chunk = replace(whole, seq=whole.seq + number, measured_ns=measured, samples=samples)
+        chunk.sent_ns = chunk.received_ns = chunk.end_ns
+        yield chunk
 
 
 def encode_chunk(chunk: WaveChunk) -> bytes:

@@ -12,7 +12,9 @@ from msgspec import Meta, Struct
 
 from schemas.vitals import Quality
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
+"""What a device, a boot and an id may be called, all of it."""
+Name = Annotated[str, Meta(pattern=f"^{NAME}$")]
 Time = Annotated[int, Meta(ge=-(2**53), le=2**53)] | datetime
 Interval = Annotated[float, Meta(ge=0.1, le=86_400)]
 Sequence = Annotated[int, Meta(ge=0, le=2**53)]

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import RecordingError
-from schemas.times import MS, S
+from schemas.times import S
 from schemas.vitals import VITALS, Quality
 from schemas.wave_codec import Samples
-from schemas.waves import WaveChunk
+from schemas.waves import WaveChunk, split
 from schemas.wire import Reading
 
 RECORD_COLUMNS = ("record", "stay_id", "subject")
@@ -313,32 +313,28 @@ def to_chunks(
     boot: str,
     start_ns: int,
     channel: str,
-    chunk_s: float = 10.0,
+    chunk_s: float,
 ) -> Iterator[WaveChunk]:
     """Yield one channel of a record's waveforms in pieces, its beginning at ``start_ns``."""
-    first = record.first_s
     device = f"replay-{bed_name(record.name)}"
     seq = 0
     for wave in [wave for wave in record.waves if wave.channel == channel]:
-        begin_ns = start_ns + round((wave.start_s - first) * S)
-        size = max(1, int(chunk_s * wave.rate_hz))
-        for at in range(0, len(wave.samples), size):
-            samples = wave.samples[at : at + size]
-            measured = begin_ns + round(at * S / wave.rate_hz)
-            received = measured + round(len(samples) * S / wave.rate_hz)
-            yield WaveChunk(
-                bed=bed,
-                channel=wave.channel,
-                device=device,
-                boot=boot,
-                unit=wave.unit,
-                seq=seq,
-                measured_ns=measured,
-                sent_ns=received,
-                received_ns=received + MS,
-                rate_hz=wave.rate_hz,
-                scale=wave.scale,
-                zero=wave.zero,
-                samples=samples,
-            )
-            seq += 1
+        begin_ns = start_ns + round((wave.start_s - record.first_s) * S)
+        whole = WaveChunk(
+            bed=bed,
+            channel=wave.channel,
+            device=device,
+            boot=boot,
+            unit=wave.unit,
+            seq=seq,
+            measured_ns=begin_ns,
+            sent_ns=None,
+            received_ns=begin_ns,
+            rate_hz=wave.rate_hz,
+            scale=wave.scale,
+            zero=wave.zero,
+            samples=wave.samples,
+        )
+        for chunk in split(whole, chunk_s):
+            yield chunk
+            seq = chunk.seq + 1
