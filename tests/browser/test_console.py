@@ -106,6 +106,18 @@ def test_a_phone_shows_the_wall_without_scrolling_sideways(sign_in):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+LONG_SUMMARY = """() => {
+    const node = document.getElementById("summary");
+    node.textContent = "High 1 · Medium 3 | other beds: High 1 · Medium 2 · Low 4";
+    return node.getBoundingClientRect().right;
+}"""
+
+
+def test_a_phone_shows_all_of_a_long_summary(sign_in):
+    page = sign_in(width=390, height=844, has_touch=True)
+    assert page.evaluate(LONG_SUMMARY) <= 390
+
+
 def test_a_dead_judge_is_said_aloud_and_the_wall_recovers(sign_in, hub, monitor):
     page = sign_in()
     [intake] = hub.pids("intake")
