@@ -1,180 +1,241 @@
-"""Rules are data: a pack is a TOML file, read into frozen values and checked before anything runs.
+"""Rules as values: what a pack says of one bed, compiled. ``alerts.rulesets`` reads them from TOML.
 
-A limit rule breaches beyond ``trigger`` and is normal only on the safe side of ``recovery``; the
-band between keeps what was. ``hold_s`` is how long a breach must last, ``recovery_hold_s`` how
-long normality must. ``samples`` is how many breaching readings there must be at the least.
+A rule is one term or several that must all be broken. A term breaches beyond ``trigger`` and is
+normal only on the safe side of ``recovery``; the band between keeps what was. A rule of several
+terms breaches when all do and is normal when one is.
 """
 
-import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
 from math import inf
-from pathlib import PurePath
 
-from msgspec import Struct, ValidationError, convert
-
+from alerts.quantities import QUANTITIES
 from schemas.alerts import Priority
-from schemas.errors import SettingsError
-from schemas.vitals import VITALS
+from schemas.vitals import VITALS, Quality
 
 
 class Condition(StrEnum):
-    """What one value means to one rule."""
+    """What values mean to one rule. ``doubt``: it is broken by a value that cannot be trusted."""
 
     NORMAL = "normal"
     BREACH = "breach"
     BAND = "band"
+    DOUBT = "doubt"
+
+
+class Kind(StrEnum):
+    """What a rule looks at."""
+
+    LIMIT = "limit"
+    SCORE = "score"
+    TREND = "trend"
+    COMBINATION = "combination"
+    TECHNICAL = "technical"
+    MONITOR = "monitor"
+    SILENCE = "silence"
 
 
 @dataclass(frozen=True, slots=True)
-class LimitRule:
-    """One limit on one vital. ``id`` is ``{rule}/{vital}``: ABP and NIBP are never one rule."""
+class Term:
+    """One limit on one vital or derived quantity, in its own unit."""
 
-    id: str
-    vital: str
+    of: str
     above: bool
     trigger: float
     recovery: float
-    hold_s: float
-    recovery_hold_s: float
-    samples: int
-    priority: Priority
-    zh: str
-    en: str
+
+    def condition(self, value: float) -> Condition:
+        """Return what ``value`` means."""
+        if self.above:
+            if value > self.trigger:
+                return Condition.BREACH
+            return Condition.NORMAL if value <= self.recovery else Condition.BAND
+        if value < self.trigger:
+            return Condition.BREACH
+        return Condition.NORMAL if value >= self.recovery else Condition.BAND
 
 
 @dataclass(frozen=True, slots=True)
-class SilenceRule:
-    """No reading from a bed for ``after_s`` (or three of the device's own intervals, if longer)."""
+class Rule:
+    """One rule as it applies to a bed. ``id`` is ``{name}/{vital}`` for limits: ABP is not NIBP.
+
+    ``samples`` breaching values are needed at the least, the last of them within ``within_s`` (0:
+    no bound). ``extreme``: never shelved, paused or inhibited while the signal is valid.
+    ``latching``: when over, it waits for a person. ``floor``: the loosest trigger that an overlay
+    may set; None: it may be loosened and switched off. ``overlay``: what changed it, name@hash.
+    """
 
     id: str
-    after_s: float
+    kind: Kind
+    terms: tuple[Term, ...]
     priority: Priority
     zh: str
     en: str
+    hold_s: float = 0.0
+    recovery_hold_s: float = 0.0
+    samples: int = 1
+    within_s: float = 0.0
+    extreme: bool = False
+    latching: bool = False
+    floor: float | None = None
+    overlay: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name in the pack, without the vital."""
+        return self.id.partition("/")[0]
+
+    @property
+    def direct(self) -> bool:
+        """Whether one reading's own value decides it."""
+        return self.kind is Kind.LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A pulse that contradicts a heart rate: present for ``for_s``, within bounds, and steady."""
+
+    low: float
+    high: float
+    span: float
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Perfusion:
+    """A pressure that contradicts a count of no beats: pulsatile, perfusing and not falling."""
+
+    below: float
+    pulse_pressure: float
+    low: float
+    high: float
+    fall: float
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Technical:
+    """A signal that cannot be trusted: by the device's own word, or by what contradicts it.
+
+    It alerts when ``qualities`` last for ``after_s``; and at once when a limit is broken by such a
+    value. That limit's own alert follows when another vital agrees, or after ``doubt_s`` if it is
+    extreme and ``doubt_other_s`` if not; never while a ``pulse`` or ``perfusion`` contradicts it.
+    """
+
+    rule: Rule
+    vital: str
+    qualities: frozenset[Quality]
+    after_s: float
+    doubt_s: float
+    doubt_other_s: float
+    pi_below: float | None = None
+    pr_differs: float | None = None
+    pulse: Pulse | None = None
+    perfusion: Perfusion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibition:
+    """While an alert of ``source`` is open, those of ``target`` on the same bed are muted.
+
+    ``across``: the source stands for the hospital of the bed.
+    """
+
+    source: str
+    target: frozenset[str]
+    across: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No reading for ``after_s`` (or three of the device's own intervals, if that is longer)."""
+
+    rule: Rule
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """What is known of the monitor's own alarms: which are extreme, and what ours they equal."""
+
+    alarms: frozenset[str]
+    extreme: bool = False
+    same_as: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Annunciation:
+    """How long acknowledgement and pauses hold. Seconds."""
+
+    reminder_s: float = 180
+    audio_pause_max_s: float = 120
+    alarm_pause_max_s: float = 300
+    shelve_max_s: float = 43_200
 
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A checked set of rules. ``version`` is the hash of the file that it came from."""
+    """All that applies to one bed. ``version`` is the content hash of the baseline.
+
+    ``by_vital`` holds limits, ``derived`` what is evaluated on derived quantities. ``quiet``: for
+    each vital with limits, the inclusive band in which none of them is broken.
+    """
 
     name: str
     version: str
-    silence: SilenceRule
-    by_vital: dict[str, tuple[LimitRule, ...]]
+    silence: Silence
+    by_vital: dict[str, tuple[Rule, ...]]
+    derived: tuple[Rule, ...] = ()
+    device_silence: Silence | None = None
+    hospital_silence: Rule | None = None
+    technical: tuple[Technical, ...] = ()
+    inhibitions: tuple[Inhibition, ...] = ()
+    monitors: tuple[Monitor, ...] = ()
+    annunciation: Annunciation = Annunciation()
+    quiet: dict[str, tuple[float, float]] = field(default_factory=dict)
+    technical_by_vital: dict[str, tuple[Technical, ...]] = field(default_factory=dict)
 
     @property
-    def limits(self) -> dict[str, LimitRule]:
-        """All limit rules by id."""
-        return {rule.id: rule for rules in self.by_vital.values() for rule in rules}
+    def rules(self) -> dict[str, Rule]:
+        """Every rule by id, those of signals and silence included."""
+        found = {rule.id: rule for rules in self.by_vital.values() for rule in rules}
+        found |= {rule.id: rule for rule in self.derived}
+        found |= {technical.rule.id: technical.rule for technical in self.technical}
+        found[self.silence.rule.id] = self.silence.rule
+        if self.device_silence is not None:
+            found[self.device_silence.rule.id] = self.device_silence.rule
+        if self.hospital_silence is not None:
+            found[self.hospital_silence.id] = self.hospital_silence
+        return found
 
 
-class _LimitToml(Struct, forbid_unknown_fields=True):
-    id: str
-    vitals: list[str]
-    priority: Priority
-    zh: str
-    en: str
-    above: float | None = None
-    below: float | None = None
-    recovery: float | None = None
-    hold_s: float = 0.0
-    recovery_hold_s: float = 0.0
-    samples: int = 1
+def evaluate(rule: Rule, values: Mapping[str, float]) -> Condition | None:
+    """Return what ``values`` mean to ``rule``; None when one that it needs is not known."""
+    found = Condition.BREACH
+    for term in rule.terms:
+        value = values.get(term.of)
+        if value is None:
+            return None
+        condition = term.condition(value)
+        if condition is Condition.NORMAL or found is Condition.BREACH:
+            found = condition
+    return found
 
 
-class _SilenceToml(Struct, forbid_unknown_fields=True):
-    after_s: float
-    priority: Priority
-    zh: str
-    en: str
-
-
-class _PackToml(Struct, forbid_unknown_fields=True):
-    name: str
-    silence: _SilenceToml
-    limit: list[_LimitToml]
-
-
-def parse_pack(text: bytes, path: PurePath) -> Pack:
-    """Return the pack in a TOML file; raise SettingsError naming file, rule, key and fix."""
-    try:
-        raw = convert(tomllib.loads(text.decode()), _PackToml)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-    by_vital: dict[str, list[LimitRule]] = {}
-    seen: set[str] = set()
-    for limit in raw.limit:
-        if limit.id in seen:
-            raise SettingsError(f"{path}: limit {limit.id}: the id is used twice; rename one")
-        seen.add(limit.id)
-        for rule in _limits(limit, path):
-            by_vital.setdefault(rule.vital, []).append(rule)
-    silence = raw.silence
-    if silence.after_s <= 0:
-        raise SettingsError(f"{path}: silence.after_s is {silence.after_s}: must be above 0")
-    return Pack(
-        name=raw.name,
-        version=sha256(text).hexdigest()[:12],
-        silence=SilenceRule("no_data", silence.after_s, silence.priority, silence.zh, silence.en),
-        by_vital={vital: tuple(rules) for vital, rules in by_vital.items()},
-    )
-
-
-def _limits(limit: _LimitToml, path: PurePath) -> list[LimitRule]:
-    where = f"{path}: limit {limit.id}"
-    if (limit.above is None) == (limit.below is None):
-        raise SettingsError(f"{where}: give exactly one of above and below")
-    above = limit.above is not None
-    trigger = limit.above if limit.above is not None else limit.below
-    assert trigger is not None
-    recovery = trigger if limit.recovery is None else limit.recovery
-    if (recovery > trigger) if above else (recovery < trigger):
-        side = "below" if above else "above"
-        raise SettingsError(
-            f"{where}: recovery {recovery:g} contradicts trigger {trigger:g}; put it {side}"
-        )
-    if limit.hold_s < 0 or limit.recovery_hold_s < 0 or limit.samples < 1:
-        raise SettingsError(f"{where}: hold_s, recovery_hold_s >= 0 and samples >= 1")
-    unknown = [name for name in limit.vitals if name not in VITALS]
-    if unknown or not limit.vitals:
-        raise SettingsError(f"{where}: vitals {unknown}: unknown; see `vigil vitals`")
-    return [
-        LimitRule(
-            f"{limit.id}/{vital}",
-            vital,
-            above,
-            trigger,
-            recovery,
-            limit.hold_s,
-            limit.recovery_hold_s,
-            limit.samples,
-            limit.priority,
-            limit.zh,
-            limit.en,
-        )
-        for vital in limit.vitals
-    ]
-
-
-def evaluate(rule: LimitRule, value: float) -> Condition:
-    """Return what ``value`` means to ``rule``."""
-    if rule.above:
-        if value > rule.trigger:
-            return Condition.BREACH
-        return Condition.NORMAL if value <= rule.recovery else Condition.BAND
-    if value < rule.trigger:
-        return Condition.BREACH
-    return Condition.NORMAL if value >= rule.recovery else Condition.BAND
-
-
-def quiet_bands(pack: Pack) -> dict[str, tuple[float, float]]:
+def quiet_bands(by_vital: Mapping[str, tuple[Rule, ...]]) -> dict[str, tuple[float, float]]:
     """Return, for each vital with rules, the inclusive band in which none of them is broken."""
     return {
         vital: (
-            max((r.trigger for r in rules if not r.above), default=-inf),
-            min((r.trigger for r in rules if r.above), default=inf),
+            max((r.terms[0].trigger for r in rules if not r.terms[0].above), default=-inf),
+            min((r.terms[0].trigger for r in rules if r.terms[0].above), default=inf),
         )
-        for vital, rules in pack.by_vital.items()
+        for vital, rules in by_vital.items()
     }
+
+
+def unit_of(quantity: str) -> str:
+    """Return the UCUM unit of a vital or derived quantity."""
+    if quantity in VITALS:
+        return VITALS[quantity].unit
+    return QUANTITIES[quantity].unit if quantity in QUANTITIES else ""

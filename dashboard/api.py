@@ -146,7 +146,9 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
         connection = feed.connection
         if connection is None:
             raise HTTPException(503, "the message bus is away; nothing was acknowledged")
-        command = CommandMessage(1, uuid4().hex, "acknowledge", alert, person.username, now_ns())
+        command = CommandMessage(
+            1, uuid4().hex, "acknowledge", person.username, now_ns(), alert=alert
+        )
         try:
             await connection.publish(format_topic(name, Kind.COMMANDS), encode_json(command))
         except BrokerError:

@@ -51,15 +51,16 @@ def up(
 def intake() -> None:
     """Run the intake service: raw messages in, judged readings and alerts out."""
     from hub.logs import configure
-    from hub.packs import load_pack
+    from hub.packs import load_rules
     from hub.process import run
     from hub.sites import load_sites
     from ingest.intake import Intake
 
     settings = read_settings()
     configure("intake", settings.log)
-    labels = load_sites(settings.sites).labels()
-    service = Intake(settings, load_pack(settings.intake.pack), labels)
+    sites = load_sites(settings.sites)
+    rules = load_rules(settings.intake.pack, settings.intake.overlays, sites.regions())
+    service = Intake(settings, rules, sites.labels())
     run(service.run)
 
 

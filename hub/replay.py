@@ -24,12 +24,18 @@ from hub.runs import Plan, Source, make_run
 from hub.settings import Settings
 from hub.waves import Segment, read_waves
 from ingest.rerun import Arrival
+from schemas.codec import (
+    decode_care,
+    decode_command,
+    decode_device_alarm,
+    decode_observation,
+)
 from schemas.errors import BrokerError, HubError, RecordingError
 from schemas.times import MS, S, from_datetime, to_datetime
 from schemas.topics import Kind, Topic, check_bed
 from schemas.vitals import COMMON_NAMES, DEVICE_QUALITIES, Quality, unpack_status
 from schemas.waves import WaveChunk, chunk_size
-from schemas.wire import CommandMessage, Reading, StatusMessage
+from schemas.wire import Reading, StatusMessage
 from simulators.faults import Item
 from simulators.recordings import (
     EPOCH_NS,
@@ -229,7 +235,7 @@ async def run_file(
     chunks: list[Iterator[WaveChunk]] = []
     for record, bed in chosen:
         start = EPOCH_NS if record.began_ns is None else record.began_ns
-        arrivals += _file_arrivals(record, bed, start)
+        arrivals += file_arrivals(record, bed, start)
         chunks += [
             to_chunks(
                 record, bed, boot=RUN_BOOT, start_ns=start, channel=channel, chunk_s=RUN_CHUNK_S
@@ -241,7 +247,7 @@ async def run_file(
     return await _make(settings, plan, source, total, console)
 
 
-def _file_arrivals(record: Recording, bed: str, start_ns: int) -> Iterator[Arrival]:
+def file_arrivals(record: Recording, bed: str, start_ns: int) -> Iterator[Arrival]:
     """Yield a record's rows, and the word of its device that monitoring ended with the last."""
     hospital = bed.partition("/")[0]
     topic = Topic(hospital, bed, Kind.NUMERICS)
@@ -293,13 +299,27 @@ async def read_stored(
         status = StatusMessage(1, row["device"], row["state"], None, row["interval_s"])
         at = from_datetime(row["received_at"])
         arrivals.append(Arrival(at, Topic(hospital, bed, Kind.STATUS), status))
-    for row in await fetch(connection, "select_acknowledgements", **asked):
-        at = from_datetime(row["at"])
-        command = CommandMessage(
-            1, "stored", "acknowledge", row["alert"], row["acknowledged_by"], at
-        )
-        arrivals.append(Arrival(at, Topic(hospital, bed, Kind.COMMANDS), command))
+    for row in await fetch(connection, "select_inputs", hospital=hospital, **asked):
+        arrivals += stored_inputs(bed, row)
     return Stored(bed, arrivals, await read_waves(connection, bed, start, end))
+
+
+def stored_inputs(bed: str, row: Row) -> list[Arrival]:
+    """Return a stored input as it came; a hospital's configuration without its ladders.
+
+    A replay calls nobody: who would have been told depends on who was connected then.
+    """
+    hospital, at, kind = bed.partition("/")[0], from_datetime(row["received_at"]), row["kind"]
+    topic = Topic(hospital, bed, Kind.COMMANDS)
+    body = bytes(row["body"])
+    if kind == "config/care":
+        config = decode_care(body)
+        return [Arrival(at, topic, replace(config, units={}))]
+    if kind == Kind.COMMANDS:
+        return [Arrival(at, topic, decode_command(body))]
+    if kind == Kind.OBSERVATIONS:
+        return [Arrival(at, topic, decode_observation(body))]
+    return [Arrival(at, topic, decode_device_alarm(body))] if kind == Kind.DEVICE_ALARMS else []
 
 
 def _stored_reading(bed: str, row: dict[str, Any]) -> Reading:

@@ -17,7 +17,7 @@ import structlog
 from msgspec.structs import replace
 from psycopg import AsyncConnection, sql
 
-from alerts.rules import Pack
+from alerts.rulesets import RuleSet
 from alerts.sentences import Label
 from hub.database import PLAIN, connect, migrate, query
 from hub.reads import Row, fetch
@@ -57,7 +57,7 @@ class Plan:
     """How a run is made. ``speed``: times the recording's own; None: as fast as it goes."""
 
     run: str
-    pack: Pack
+    rules: RuleSet
     labels: dict[str, Label]
     speed: float | None = None
 
@@ -151,8 +151,8 @@ async def _begin(control: AsyncConnection, plan: Plan, source: Source) -> None:
             "id": plan.run,
             "source": source.name,
             "speed": "max" if plan.speed is None else f"{plan.speed:g}",
-            "pack": plan.pack.name,
-            "pack_version": plan.pack.version,
+            "pack": plan.rules.baseline.name,
+            "pack_version": plan.rules.version,
         },
     )
 
@@ -178,7 +178,7 @@ class _Run:
             max_devices=1_000_000,
         )
         self._plan = plan
-        self._pipeline = Pipeline(state, plan.pack, plan.labels, limits)
+        self._pipeline = Pipeline(state, plan.rules, plan.labels, limits)
         self._store = Store(connection, PLAIN)
         self._waves = WaveStore(connection, PLAIN)
         self._readings: list[Reading] = []

@@ -51,6 +51,9 @@ class IntakeSettings(_Section):
         description="open: a bed registers by its first reading; registered: sites.toml only",
     )
     pack: Path | None = Field(None, description="rule pack (TOML); empty: the adult baseline")
+    overlays: Path | None = Field(
+        None, description="folder of overlays (*.toml) for region, hospital, unit, bed"
+    )
     late_s: float = Field(60, ge=5, le=3600, description="older than this is judged as history")
     clock_bound_s: float = Field(2, ge=0.5, le=3600, description="device clock error that alerts")
     max_beds: int = Field(2_000, ge=1, le=100_000, description="beds in open registration")

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from schemas.alerts import hospital_place, is_place, unit_place
 from schemas.errors import SettingsError, TopicError
 from schemas.topics import check_bed
 
@@ -37,6 +38,7 @@ class Hospital(Struct, forbid_unknown_fields=True):
     zh: str
     en: str
     unit: list[Unit] = []
+    region: str = ""
 
 
 class Sites(Struct, forbid_unknown_fields=True):
@@ -45,6 +47,23 @@ class Sites(Struct, forbid_unknown_fields=True):
     hospital: list[Hospital] = []
 
     def labels(self) -> dict[str, tuple[str, str]]:
+        """Return the zh and en name of every registered bed, unit and hospital.
+
+        Beds by ``hospital/unit/bed``, units and hospitals by the place that their alerts name.
+        """
+        places = {hospital_place(h.id): (h.zh, h.en) for h in self.hospital}
+        places |= {
+            unit_place(h.id, u.id): (f"{h.zh} {u.zh}", f"{h.en} {u.en}")
+            for h in self.hospital
+            for u in h.unit
+        }
+        return places | self.beds()
+
+    def regions(self) -> dict[str, str]:
+        """Return the region of each hospital that has one."""
+        return {h.id: h.region for h in self.hospital if h.region}
+
+    def beds(self) -> dict[str, tuple[str, str]]:
         """Return the zh and en name of every registered bed, by ``hospital/unit/bed``."""
         return {
             f"{h.id}/{u.id}/{bed}": (
@@ -62,6 +81,11 @@ def _places(sites: Sites) -> list[str]:
     return [f"{h.id}/{u.id}/x" for h in sites.hospital for u in h.unit]
 
 
+def _check_name(bed: str) -> None:
+    if is_place(bed):
+        raise TopicError("topic", f"bed {bed}: the name is reserved; use another")
+
+
 def bed_number(bed: str) -> str:
     """Return a bed's number as people say it.
 
@@ -77,8 +101,9 @@ def load_sites(path: Path | None) -> Sites:
         return Sites()
     try:
         sites = msgspec.convert(tomllib.loads(path.read_text("utf-8")), Sites)
-        for bed in [*sites.labels(), *_places(sites)]:
+        for bed in [*sites.beds(), *_places(sites)]:
             check_bed(bed)
+            _check_name(bed)
     except (
         OSError,
         UnicodeDecodeError,

@@ -14,7 +14,7 @@ from uuid import uuid4
 import structlog
 from msgspec.structs import replace
 
-from alerts.rules import Pack
+from alerts.rulesets import RuleSet
 from alerts.sentences import Label
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
@@ -35,12 +35,15 @@ from schemas.topics import (
     format_topic,
     judged_topic,
 )
-from schemas.wire import ClockOffset, DeviceStatus, Reading
+from schemas.wire import ClockOffset, DeviceStatus, Reading, TakenInput
 
 log = structlog.get_logger()
 
 CLIENT_ID = "vigil-intake"
-TICK_S = 1.0
+TICK_S = 0.05
+"""How often what is due by itself happens: a hold ends within twice this."""
+TICK_GRACE_NS = 20 * MS
+"""A tick leaves so much to messages that were received and not yet judged."""
 REJECTED_PERIOD_S = 2.0
 LATENCIES_KEPT = 2_000
 OUTBOX_BOUND = 20_000
@@ -56,7 +59,7 @@ BATCH_ROWS = 1_000
 class Intake:
     """The shell around the pipeline: outbox, checkpoint, acknowledgements."""
 
-    def __init__(self, settings: Settings, pack: Pack, labels: dict[str, Label]) -> None:
+    def __init__(self, settings: Settings, rules: RuleSet, labels: dict[str, Label]) -> None:
         self._settings = settings
         self._max_payload = settings.broker.max_payload_bytes
         self._path = settings.data / "intake" / "checkpoint.msgpack"
@@ -68,7 +71,7 @@ class Intake:
         known = frozenset(labels) if settings.intake.registration == "registered" else None
         self._pipeline = Pipeline(
             state,
-            pack,
+            rules,
             labels,
             Limits(
                 late_ns=int(settings.intake.late_s * S),
@@ -81,6 +84,7 @@ class Intake:
         self._readings: dict[str, list[Reading]] = {}
         self._clocks: dict[str, list[ClockOffset]] = {}
         self._statuses: dict[str, list[DeviceStatus]] = {}
+        self._inputs: dict[str, list[TakenInput]] = {}
         self._mids: list[int] = []
         self._many = asyncio.Event()
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -171,6 +175,8 @@ class Intake:
                 self._clocks.setdefault(outcome.hospital, []).append(outcome.clock)
             if outcome.status is not None:
                 self._statuses.setdefault(outcome.hospital, []).append(outcome.status)
+            if outcome.taken is not None:
+                self._inputs.setdefault(outcome.hospital, []).append(outcome.taken)
         self._mids += [envelope.mid for envelope in envelopes]
         if len(self._mids) >= MANY_MESSAGES:
             self._many.set()
@@ -184,9 +190,8 @@ class Intake:
             if not event.technical and event.kind is EventKind.FIRED and not event.delayed:
                 self._latencies.append(round((now - event.stages.received_ns) / MS, 3))
             topic = format_topic(event.bed, Kind.ALERTS, event.alert)
-            is_open = event.kind in (EventKind.FIRED, EventKind.ACKNOWLEDGED)
-            self._unsent.append(Outgoing(topic, encode_json(event), is_open))
-            if not is_open:
+            self._unsent.append(Outgoing(topic, encode_json(event), event.is_open))
+            if not event.is_open:
                 self._unsent.append(Outgoing(topic, b"", retain=True))
 
     def _send(self, connection: Connection) -> None:
@@ -208,11 +213,21 @@ class Intake:
     def _close_batches(self) -> None:
         """Turn the readings since the last flush into one message a hospital."""
         now = now_ns()
-        hospitals = self._readings.keys() | self._clocks.keys() | self._statuses.keys()
+        hospitals = (
+            self._readings.keys()
+            | self._clocks.keys()
+            | self._statuses.keys()
+            | self._inputs.keys()
+        )
         for hospital in sorted(hospitals):
             readings = self._readings.get(hospital, [])
             clocks = self._clocks.get(hospital, [])
             statuses = self._statuses.get(hospital, [])
+            for taken in self._inputs.get(hospital, []):
+                batch = pack([], now, inputs=[taken])
+                self._unsent.append(Outgoing(judged_topic(hospital), encode_judged(batch), False))
+            if not (readings or clocks or statuses):
+                continue
             for start in range(0, max(len(readings), 1), BATCH_ROWS):
                 some = readings[start : start + BATCH_ROWS]
                 for payload in self._encode(some, now, clocks, statuses):
@@ -221,6 +236,7 @@ class Intake:
         self._readings.clear()
         self._clocks.clear()
         self._statuses.clear()
+        self._inputs.clear()
 
     def _encode(
         self,
@@ -247,8 +263,10 @@ class Intake:
     async def _tick(self, connection: Connection) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._announce(self._pipeline.tick(now_ns()))
-            self._send(connection)
+            events = self._pipeline.tick(now_ns() - TICK_GRACE_NS)
+            if events:
+                self._announce(events)
+                self._send(connection)
 
     async def _checkpoints(self, connection: Connection) -> None:
         while True:

@@ -9,23 +9,48 @@ from dataclasses import dataclass
 from msgspec import Struct
 from msgspec.structs import replace
 
-from alerts.engine import Engine, EngineState
-from alerts.rules import Pack
+from alerts import handling, observe, signals
+from alerts.engine import Engine
+from alerts.rulesets import RuleSet, from_config
 from alerts.sentences import Label
+from alerts.state import EngineState
 from ingest import clock_offset, quality, rejects, sequence
 from ingest.clock_offset import ClockState
 from ingest.quality import VitalState
 from ingest.rejects import RejectState
 from ingest.sequence import Seen, SequenceState
-from schemas.alerts import AlertEvent
-from schemas.codec import decode_command, decode_numerics, decode_status, encode_json
-from schemas.errors import DecodeError
+from schemas.alerts import AlertEvent, is_place
+from schemas.care import CareConfig
+from schemas.codec import (
+    decode_care,
+    decode_command,
+    decode_device_alarm,
+    decode_numerics,
+    decode_observation,
+    decode_presence,
+    decode_rules,
+    decode_status,
+    encode_json,
+    time_of,
+)
+from schemas.errors import DecodeError, SettingsError
 from schemas.times import S
-from schemas.topics import Kind, Topic, parse_topic
-from schemas.wire import ClockOffset, CommandMessage, DeviceStatus, Reading, StatusMessage
+from schemas.topics import Kind, Topic, parse_config, parse_topic
+from schemas.wire import (
+    ClockOffset,
+    CommandMessage,
+    DeviceAlarmMessage,
+    DeviceStatus,
+    ObservationMessage,
+    Reading,
+    StatusMessage,
+    TakenInput,
+)
 
-Input = Reading | StatusMessage | CommandMessage
-"""What intake decides from, decoded."""
+Input = (
+    Reading | StatusMessage | CommandMessage | ObservationMessage | DeviceAlarmMessage | CareConfig
+)
+"""What intake decides from, decoded. ``CareConfig`` is a hospital's, whatever bed is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,44 +99,72 @@ class Outcome(Struct, gc=False):
     status: DeviceStatus | None = None
     clock: ClockOffset | None = None
     events: list[AlertEvent] = []
+    taken: TakenInput | None = None
 
 
 class Pipeline:
     """Decode, track, judge and evaluate; every refusal is counted and kept."""
 
     def __init__(
-        self, state: PipelineState, pack: Pack, labels: dict[str, Label], limits: Limits
+        self, state: PipelineState, rules: RuleSet, labels: dict[str, Label], limits: Limits
     ) -> None:
         self.state = state
         self.limits = limits
-        self.engine = Engine(pack, state.engine, labels)
+        self.engine = Engine(rules, state.engine, labels)
         self._kinds: dict[Kind, Callable[[Topic, bytes, int], Outcome]] = {
             Kind.NUMERICS: self._numerics,
             Kind.STATUS: self._status,
             Kind.COMMANDS: self._command,
+            Kind.OBSERVATIONS: self._observation,
+            Kind.DEVICE_ALARMS: self._device_alarm,
         }
 
     def message(self, topic: str, payload: bytes, received_ns: int) -> Outcome:
-        """Take one raw message. Never raises for what came from outside."""
+        """Take one raw message. Never raises for what came from outside.
+
+        What was due by then happens first, and is in the outcome too.
+        """
+        due = self.engine.advance(received_ns)
         try:
-            parsed = parse_topic(topic)
-            take = self._kinds.get(parsed.kind)
-            return (take or _not_yet)(parsed, payload, received_ns)
+            config = parse_config(topic) if "/config/" in topic else None
+            if config is not None:
+                outcome = self._config(*config, payload, received_ns)
+            else:
+                parsed = parse_topic(topic)
+                take = self._kinds.get(parsed.kind)
+                outcome = (take or _not_read)(parsed, payload, received_ns)
         except DecodeError as error:
             self._reject(error, topic, payload, received_ns)
-            return Outcome()
+            outcome = Outcome()
+        if due:
+            outcome.events = due + outcome.events
+        return outcome
 
     def take(self, topic: Topic, what: Input, received_ns: int) -> Outcome:
-        """Take what was decoded already: stored or recorded readings, statuses and commands."""
+        """Take what was decoded already: stored or recorded inputs."""
+        due = self.engine.advance(received_ns)
         try:
-            if isinstance(what, Reading):  # judged in place: what was given stays as it is
-                return self._reading(topic, replace(what), received_ns)
-            if isinstance(what, StatusMessage):
-                return self._take_status(topic, what, received_ns)
-            return self._take_command(topic, what, received_ns)
+            outcome = self._take(topic, what, received_ns)
         except DecodeError as error:
             self._reject(error, topic.bed, encode_json(what), received_ns)
-            return Outcome()
+            outcome = Outcome()
+        if due:
+            outcome.events = due + outcome.events
+        return outcome
+
+    def _take(self, topic: Topic, what: Input, received_ns: int) -> Outcome:
+        if isinstance(what, Reading):  # judged in place: what was given stays as it is
+            return self._reading(topic, replace(what), received_ns)
+        if isinstance(what, StatusMessage):
+            return self._take_status(topic, what, received_ns)
+        if isinstance(what, CommandMessage):
+            return self._take_command(topic, what, received_ns)
+        if isinstance(what, ObservationMessage):
+            return self._take_observation(topic, what, received_ns)
+        if isinstance(what, DeviceAlarmMessage):
+            return self._take_device_alarm(topic, what, received_ns)
+        events = signals.configure(self.engine, topic.hospital, what, received_ns)
+        return Outcome(topic.hospital, events=events)
 
     def _reject(self, error: DecodeError, topic: str, payload: bytes, received_ns: int) -> None:
         rejects.reject(
@@ -125,8 +178,8 @@ class Pipeline:
         )
 
     def tick(self, now_ns: int) -> list[AlertEvent]:
-        """Let time pass: silent beds, conditions that pass by themselves."""
-        return self.engine.tick(now_ns)
+        """Let time pass: holds, silent beds, steps of the ladder, shelves."""
+        return self.engine.advance(now_ns)
 
     def _numerics(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         return self._reading(topic, decode_numerics(topic.bed, payload, received_ns), received_ns)
@@ -148,7 +201,7 @@ class Pipeline:
             self._observe_clock(device, reading, outcome)
         self._judge(device, reading)
         self.state.accepted += 1
-        events = self.engine.step(reading, received_ns)
+        events = self.engine.step(reading, received_ns, self.state.vitals.get(reading.bed))
         if events:
             outcome.events += events
         outcome.reading = reading
@@ -159,17 +212,7 @@ class Pipeline:
         found = state.devices.get((bed, reading.device))
         if found is not None:
             return found
-        if limits.known_beds is not None and bed not in limits.known_beds:
-            raise DecodeError(
-                "unknown_bed", f"bed {bed} is not registered; add it to sites.toml", reading.device
-            )
-        if bed not in state.engine.beds and len(state.engine.beds) >= limits.max_beds:
-            raise DecodeError(
-                "too_many_beds",
-                f"bed {bed}: {limits.max_beds} beds are open already; raise "
-                "VIGIL_INTAKE__MAX_BEDS or register the beds in sites.toml",
-                reading.device,
-            )
+        self._known_bed(bed, reading.device)
         if len(state.devices) >= limits.max_devices:
             raise DecodeError(
                 "too_many_devices",
@@ -180,6 +223,25 @@ class Pipeline:
         found = DeviceState(bed, SequenceState(), ClockState())
         state.devices[bed, reading.device] = found
         return found
+
+    def _known_bed(self, bed: str, device: str) -> None:
+        """Raise DecodeError unless this bed may have a state."""
+        limits, beds = self.limits, self.state.engine.beds
+        if is_place(bed):
+            raise DecodeError(
+                "unknown_bed", f"bed {bed}: the name is reserved; use another", device
+            )
+        if limits.known_beds is not None and bed not in limits.known_beds:
+            raise DecodeError(
+                "unknown_bed", f"bed {bed} is not registered; add it to sites.toml", device
+            )
+        if bed not in beds and len(beds) >= limits.max_beds:
+            raise DecodeError(
+                "too_many_beds",
+                f"bed {bed}: {limits.max_beds} beds are open already; raise "
+                "VIGIL_INTAKE__MAX_BEDS or register the beds in sites.toml",
+                device,
+            )
 
     def _conflict(self, reading: Reading) -> DecodeError:
         self.state.conflicts += 1
@@ -196,7 +258,8 @@ class Pipeline:
         if clock_offset.observe(device.clock, difference, reading.received_ns):
             offset = device.clock.reported_ns or 0
             outcome.clock = ClockOffset(reading.device, reading.bed, reading.received_ns, offset)
-            outcome.events += self.engine.clock(
+            outcome.events += signals.clock(
+                self.engine,
                 reading.bed,
                 reading.device,
                 offset,
@@ -212,6 +275,7 @@ class Pipeline:
         late = behind or reading.received_ns - hub_ns > self.limits.late_ns
         if late:
             self.state.late += 1
+        reading.offset_ns, reading.late, reading.behind = offset, late, behind
         if not behind:
             device.judged_ns = min(hub_ns, reading.received_ns)
             vitals = self.state.vitals.get(reading.bed)
@@ -220,7 +284,6 @@ class Pipeline:
             reading.flags = quality.judge(vitals, reading)
         elif reading.values:
             reading.flags = quality.judge({}, reading)
-        reading.offset_ns, reading.late, reading.behind = offset, late, behind
 
     def _status(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         if not payload:
@@ -228,8 +291,8 @@ class Pipeline:
         return self._take_status(topic, decode_status(payload), received_ns)
 
     def _take_status(self, topic: Topic, message: StatusMessage, received_ns: int) -> Outcome:
-        events = self.engine.status(
-            topic.bed, message.device, message.state, message.interval_s, received_ns
+        events = signals.status(
+            self.engine, topic.bed, message.device, message.state, message.interval_s, received_ns
         )
         status = DeviceStatus(
             topic.bed, message.device, message.state, message.interval_s, received_ns
@@ -237,19 +300,68 @@ class Pipeline:
         return Outcome(hospital=topic.hospital, status=status, events=events)
 
     def _command(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        return self._take_command(topic, decode_command(payload), received_ns)
+        outcome = self._take_command(topic, decode_command(payload), received_ns)
+        outcome.taken = TakenInput(topic.bed, topic.kind, received_ns, payload)
+        return outcome
 
     def _take_command(self, topic: Topic, command: CommandMessage, received_ns: int) -> Outcome:
-        event = self.engine.acknowledge(topic.bed, command.alert, command.by, received_ns)
-        if event is None:
-            raise DecodeError(
-                "command", f"acknowledge {command.alert}: not an open, unacknowledged alert here"
-            )
-        return Outcome(hospital=topic.hospital, events=[event])
+        events = handling.command(self.engine, topic.bed, command, received_ns)
+        return Outcome(hospital=topic.hospital, events=events)
+
+    def _observation(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
+        outcome = self._take_observation(topic, decode_observation(payload), received_ns)
+        outcome.taken = TakenInput(topic.bed, topic.kind, received_ns, payload)
+        return outcome
+
+    def _take_observation(
+        self, topic: Topic, message: ObservationMessage, received_ns: int
+    ) -> Outcome:
+        at_ns = time_of("at", message.at, received_ns)
+        latest = self.state.vitals.get(topic.bed, {})
+        self._known_bed(topic.bed, "")
+        events = observe.observe(self.engine, topic.bed, message, at_ns, received_ns, latest)
+        return Outcome(topic.hospital, events=events)
+
+    def _device_alarm(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
+        outcome = self._take_device_alarm(topic, decode_device_alarm(payload), received_ns)
+        outcome.taken = TakenInput(topic.bed, topic.kind, received_ns, payload)
+        return outcome
+
+    def _take_device_alarm(
+        self, topic: Topic, alarm: DeviceAlarmMessage, received_ns: int
+    ) -> Outcome:
+        at_ns = time_of("at", alarm.at, received_ns)
+        self._known_bed(topic.bed, alarm.device)
+        events = signals.device_alarm(self.engine, topic.bed, alarm, at_ns, received_ns)
+        return Outcome(topic.hospital, events=events)
+
+    def _config(self, hospital: str, name: str, payload: bytes, received_ns: int) -> Outcome:
+        """Take what people configured. What cannot be read changes nothing."""
+        if not payload:
+            return Outcome()
+        outcome = Outcome(hospital)
+        if name == "presence":
+            presence = decode_presence(payload)
+            outcome.events = signals.present(self.engine, hospital, presence, received_ns)
+            return outcome
+        if name == "care":
+            config = decode_care(payload)
+            outcome.events = signals.configure(self.engine, hospital, config, received_ns)
+        elif name == "rules" and hospital == "hub":
+            try:
+                rules = from_config(decode_rules(payload))
+            except SettingsError as error:
+                raise DecodeError("rules", str(error)) from None
+            outcome.events = self.engine.set_rules(rules, received_ns)
+        else:
+            raise DecodeError("topic", f"config {name[:40]!r}: care, presence, or hub's rules")
+        body = b"" if name == "rules" else payload  # the versions of rules are on every alert
+        outcome.taken = TakenInput(hospital, f"config/{name}", received_ns, body)
+        return outcome
 
 
-def _not_yet(topic: Topic, _payload: bytes, _received_ns: int) -> Outcome:
-    raise DecodeError("not_yet", f"{topic.kind}: this version of Vigil does not read it yet")
+def _not_read(topic: Topic, _payload: bytes, _received_ns: int) -> Outcome:
+    raise DecodeError("topic", f"{topic.kind}: is not for intake")
 
 
 def _bed_of(topic: str) -> str:

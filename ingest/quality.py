@@ -16,8 +16,20 @@ JUMP_NS = 10 * S
 FROZEN_MIN_SAMPLES = 30
 
 
+SUMMARY_S = 60.0
+"""A device that sends this seldom sends summaries: there a rate of zero is how it says "none"."""
+
+
+def _counts(vital: Vital) -> bool:
+    """Return whether a vital is a rate of beats or breaths."""
+    return vital.unit == "/min" and vital.name != "pvc"
+
+
 class VitalState(Struct, array_like=True):
-    """The last usable value of one vital on one bed: who sent it, when, since when unchanged."""
+    """The last usable value of one vital on one bed: who sent it, when, since when unchanged.
+
+    ``hub_ns``: when it was measured, by the hub's clock; not moved on by a frozen value.
+    """
 
     device: str
     value: float
@@ -25,10 +37,13 @@ class VitalState(Struct, array_like=True):
     received_ns: int
     since_ns: int
     same: int
+    hub_ns: int = 0
 
 
 def _check(vital: Vital, value: float, last: VitalState | None, reading: Reading) -> Quality:
     if value in SENTINELS and value < vital.low:
+        return Quality.SENTINEL
+    if value == 0 and reading.interval_s >= SUMMARY_S and _counts(vital):
         return Quality.SENTINEL
     if not vital.low <= value <= vital.high:
         return Quality.OUT_OF_RANGE
@@ -57,8 +72,11 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
     case (same device, a plausible value that moves on) at once and leaves the rest to ``_judge``.
     """
     flags = reading.flags
+    if "abp_sys" in reading.values and _is_flush(reading.values):
+        flags = {n: Quality.FLUSH for n in _ABP if n in reading.values} | flags
     found: dict[str, Quality] = {}
     device, measured_ns, received_ns = reading.device, reading.measured_ns, reading.received_ns
+    hub_ns = measured_ns + reading.offset_ns
     for name, value in reading.values.items():
         if flags and name in flags:
             continue
@@ -69,6 +87,7 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
             and measured_ns >= last.measured_ns
             and (ordinary := _ORDINARY.get(name)) is not None
             and ordinary[0] <= value <= ordinary[1]
+            and value  # a zero is looked at more closely
             and (value != last.value or last.same < ordinary[2])
         ):
             if value == last.value:
@@ -76,6 +95,7 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
             else:
                 last.value, last.since_ns, last.same = value, measured_ns, 1
             last.measured_ns, last.received_ns = measured_ns, received_ns
+            last.hub_ns = hub_ns
         else:
             quality = _judge(states, name, value, last, reading)
             if quality is not Quality.OK:
@@ -86,6 +106,20 @@ def judge(states: dict[str, VitalState], reading: Reading) -> dict[str, Quality]
             return flags | {"hr": Quality.CONTRADICTED}
         return flags
     return flags | found if found else flags
+
+
+_ABP = ("abp_sys", "abp_dia", "abp_mean")
+FLUSH_MMHG, FLUSH_PULSE_MMHG = 150.0, 10.0
+
+
+def _is_flush(values: dict[str, float]) -> bool:
+    """Return whether an arterial line shows its flush bag: high, and hardly any pulse."""
+    systolic, diastolic = values["abp_sys"], values.get("abp_dia")
+    return (
+        diastolic is not None
+        and diastolic > FLUSH_MMHG
+        and abs(systolic - diastolic) < FLUSH_PULSE_MMHG
+    )
 
 
 _ORDINARY = {
@@ -115,6 +149,8 @@ def _judge(
     quality = _check(vital, value, last, reading)
     if quality in (Quality.OK, Quality.FROZEN):
         _remember(states, name, value, reading)
+    if quality is Quality.OK:
+        states[name].hub_ns = reading.measured_ns + reading.offset_ns
     return quality
 
 

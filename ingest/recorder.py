@@ -221,6 +221,10 @@ class Recorder:
                     await store.insert_clock(clock)
                 for status in judged.statuses:
                     await store.insert_status(status)
+                for taken in judged.inputs:
+                    await store.insert_input(taken)
+                for delivery in judged.deliveries:
+                    await store.insert_delivery(delivery)
             await store.upsert_rejected(batch.rejected)
         now = now_ns()
         self._stored += new
@@ -259,6 +263,8 @@ def _pieces(batch: Batch) -> list[Batch]:
         parts = [pack([reading], at) for reading in unpack(judged)]
         parts += [pack([], at, clocks=[clock]) for clock in judged.clocks]
         parts += [pack([], at, statuses=[status]) for status in judged.statuses]
+        parts += [pack([], at, inputs=[taken]) for taken in judged.inputs]
+        parts += [pack([], at, deliveries=[told]) for told in judged.deliveries]
         out += [Batch(judged=[part]) for part in parts]
     out += [Batch(alerts=[alert]) for alert in batch.alerts]
     out += [Batch(rejected=[kind]) for kind in batch.rejected]

@@ -14,8 +14,10 @@ from hub.arrays import array
 from hub.database import PLAIN, query
 from ingest.batch import Columns
 from schemas.alerts import AlertEvent
+from schemas.codec import encode_json
+from schemas.deliveries import Delivery
 from schemas.times import MS, from_datetime, to_datetime
-from schemas.wire import ClockOffset, DeviceStatus, Rejected, Stream
+from schemas.wire import ClockOffset, DeviceStatus, Rejected, Stream, TakenInput
 
 Ints = NDArray[np.int64]
 DAY_US, MINUTE_US = 86_400_000_000, 60_000_000
@@ -240,6 +242,17 @@ class Store:
                 event.zh,
                 event.en,
                 *(None if t is None else to_datetime(t) for t in times),
+                event.overlay,
+                encode_json(event.values).decode(),
+                event.extreme,
+                event.latched,
+                event.muted_by,
+                event.reason,
+                _when(event.shelved_until_ns),
+                _when(event.acknowledged_ns),
+                event.step,
+                event.role,
+                event.by,
             ),
         )
         return cursor.rowcount
@@ -257,6 +270,32 @@ class Store:
         await self._connection.execute(
             query("insert_status"),
             (status.bed, status.device, status.state, status.interval_s, at),
+        )
+
+    async def insert_input(self, taken: TakenInput) -> None:
+        """Keep something else that intake decided from, as it came."""
+        await self._connection.execute(
+            query("insert_input"),
+            (taken.scope, taken.kind, to_datetime(taken.received_ns), taken.body),
+        )
+
+    async def insert_delivery(self, delivery: Delivery) -> None:
+        """Keep what became of a notification."""
+        await self._connection.execute(
+            query("insert_delivery"),
+            (
+                delivery.id,
+                delivery.event,
+                delivery.alert,
+                delivery.bed,
+                delivery.person,
+                delivery.role,
+                delivery.target,
+                delivery.state,
+                delivery.attempts,
+                to_datetime(delivery.at_ns),
+                delivery.detail,
+            ),
         )
 
     async def upsert_rejected(self, kinds: list[Rejected]) -> None:
@@ -306,6 +345,10 @@ class Store:
         if dropped:
             self._days.clear()
         return dropped
+
+
+def _when(time_ns: int) -> datetime | None:
+    return to_datetime(time_ns) if time_ns else None
 
 
 def utc(now_ns: int) -> datetime:

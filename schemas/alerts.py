@@ -19,12 +19,30 @@ class Priority(StrEnum):
 
 
 class EventKind(StrEnum):
-    """What happened to an alert. ``finding``: it was over before its data arrived."""
+    """What happened to an alert. ``docs/alerts.md`` draws which may follow which.
+
+    ``finding``: it was over before its data arrived. ``latched``: the condition is over, the alert
+    waits for a person. ``recurred``: the condition came back while it waited. ``escalated``: the
+    next step of the unit's ladder was reached. ``muted``/``unmuted``: by another alert, a pause or
+    a state of the bed. ``raised``: the monitor gave its alarm a higher priority.
+    """
 
     FIRED = "fired"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     FINDING = "finding"
+    LATCHED = "latched"
+    RECURRED = "recurred"
+    ESCALATED = "escalated"
+    SHELVED = "shelved"
+    UNSHELVED = "unshelved"
+    MUTED = "muted"
+    UNMUTED = "unmuted"
+    RAISED = "raised"
+
+
+ENDS = frozenset({EventKind.RESOLVED, EventKind.FINDING})
+"""The kinds after which an alert is over."""
 
 
 class Stages(Struct, frozen=True, kw_only=True):
@@ -41,9 +59,13 @@ class Stages(Struct, frozen=True, kw_only=True):
 class AlertEvent(Struct, frozen=True, kw_only=True):
     """One line of the ledger, and the whole state of its alert after it.
 
-    ``onset_ns`` is the measured time at which the condition began, ``at_ns`` the measured time of
-    this event. ``delayed``: the data was old when it was judged. ``value``/``limit`` are in
-    ``unit``; both None where no number is involved.
+    ``onset_ns`` is the measured time at which the condition began, ``at_ns`` the time of this event
+    (measured time for what a reading caused, hub time else). ``delayed``: the data was old when it
+    was judged. ``value``/``limit`` are in ``unit``; both None where no number is involved.
+    ``values``: every quantity that the rule looked at. ``overlay``: what changed the rule for this
+    bed, as name@hash; empty: the baseline as it is. ``muted_by``: what keeps it from people, and
+    ``reason`` why (of a shelf, a mute, an escalation). ``step``/``role``: how far up the ladder.
+    ``by``: who did what this event says.
     """
 
     v: int = 1
@@ -68,6 +90,50 @@ class AlertEvent(Struct, frozen=True, kw_only=True):
     zh: str
     en: str
     stages: Stages
+    overlay: str = ""
+    values: dict[str, float] = {}
+    extreme: bool = False
+    latched: bool = False
+    muted_by: str = ""
+    reason: str = ""
+    shelved_until_ns: int = 0
+    acknowledged_ns: int = 0
+    step: int = 0
+    role: str = ""
+    by: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the alert goes on after this event."""
+        return self.kind not in ENDS
+
+    @property
+    def quiet(self) -> bool:
+        """Whether people are not to be called: muted or shelved. It stays in the ledger."""
+        return bool(self.muted_by) or self.shelved_until_ns > 0
+
+
+UNIT = "unit"
+HOSPITAL = "hospital"
+
+
+def unit_place(hospital: str, unit: str) -> str:
+    """Return the name under which a unit itself has alerts, beside its beds."""
+    return f"{hospital}/{unit}/{UNIT}"
+
+
+def hospital_place(hospital: str) -> str:
+    """Return the name under which a hospital itself has alerts."""
+    return f"{hospital}/{HOSPITAL}/{HOSPITAL}"
+
+
+def is_place(bed: str) -> bool:
+    """Return whether ``bed`` names a unit or a hospital, not a bed.
+
+    >>> is_place(hospital_place("kaihua")), is_place("kaihua/icu/bed-01")
+    (True, False)
+    """
+    return bed.endswith((f"/{UNIT}", f"/{HOSPITAL}/{HOSPITAL}"))
 
 
 def make_id(*parts: str) -> str:

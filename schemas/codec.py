@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from math import isfinite
+from typing import TypeVar
 from zlib import crc32
 
 import msgspec
 
 from schemas.alerts import AlertEvent
+from schemas.care import CareConfig, Presence
 from schemas.errors import DecodeError
 from schemas.judged import BatchV1, from_v1
 from schemas.judged import check as check_judged
@@ -23,18 +25,28 @@ from schemas.vitals import DEVICE_QUALITIES, Quality
 from schemas.wire import (
     NAME,
     CommandMessage,
+    DeviceAlarmMessage,
     Health,
     JudgedBatch,
     NumericsMessage,
+    ObservationMessage,
     Reading,
     Rejected,
+    RulesConfig,
     StatusMessage,
 )
 
 MAX_NUMERICS_BYTES = 65_536
+MAX_CONFIG_BYTES = 1_048_576
+T = TypeVar("T")
 _numerics = msgspec.json.Decoder(NumericsMessage)
 _status = msgspec.json.Decoder(StatusMessage)
 _command = msgspec.json.Decoder(CommandMessage)
+_observation = msgspec.json.Decoder(ObservationMessage)
+_device_alarm = msgspec.json.Decoder(DeviceAlarmMessage)
+_care = msgspec.json.Decoder(CareConfig)
+_presence = msgspec.json.Decoder(Presence)
+_rules = msgspec.json.Decoder(RulesConfig)
 _judged = msgspec.msgpack.Decoder(JudgedBatch)
 _judged_v1 = msgspec.msgpack.Decoder(BatchV1)
 _judged_out = msgspec.msgpack.Encoder()
@@ -138,11 +150,9 @@ def _explain(payload: bytes, error: Exception) -> DecodeError:
     return DecodeError("invalid", str(error), device)
 
 
-def _check_size(payload: bytes) -> None:
-    if len(payload) > MAX_NUMERICS_BYTES:
-        raise DecodeError(
-            "too_large", f"payload of {len(payload)} bytes; at most {MAX_NUMERICS_BYTES} are read"
-        )
+def _check_size(payload: bytes, limit: int = MAX_NUMERICS_BYTES) -> None:
+    if len(payload) > limit:
+        raise DecodeError("too_large", f"payload of {len(payload)} bytes; at most {limit} are read")
 
 
 def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
@@ -192,18 +202,48 @@ def decode_numerics(bed: str, payload: bytes, received_ns: int) -> Reading:
 
 def decode_status(payload: bytes) -> StatusMessage:
     """Return a device's status message; raise DecodeError."""
-    _check_size(payload)
-    try:
-        return _status.decode(payload)
-    except _UNREADABLE as error:
-        raise _explain(payload, error) from None
+    return _decode(_status, payload)
 
 
 def decode_command(payload: bytes) -> CommandMessage:
     """Return a person's command; raise DecodeError."""
-    _check_size(payload)
+    return _decode(_command, payload)
+
+
+def decode_observation(payload: bytes) -> ObservationMessage:
+    """Return what somebody observed; raise DecodeError."""
+    return _decode(_observation, payload)
+
+
+def decode_device_alarm(payload: bytes) -> DeviceAlarmMessage:
+    """Return the monitor's own alarm; raise DecodeError."""
+    return _decode(_device_alarm, payload)
+
+
+def decode_care(payload: bytes) -> CareConfig:
+    """Return a hospital's stays, bed states and ladders; raise DecodeError."""
+    return _decode(_care, payload, MAX_CONFIG_BYTES)
+
+
+def decode_presence(payload: bytes) -> Presence:
+    """Return which units have receivers connected; raise DecodeError."""
+    return _decode(_presence, payload)
+
+
+def decode_rules(payload: bytes) -> RulesConfig:
+    """Return the published rule set; raise DecodeError."""
+    return _decode(_rules, payload, MAX_CONFIG_BYTES)
+
+
+def time_of(field: str, value: int | datetime, received_ns: int) -> int:
+    """Return a message's time as ns; raise DecodeError when it is far from ours."""
+    return _time_ns(field, value, received_ns, "")
+
+
+def _decode(decoder: msgspec.json.Decoder[T], payload: bytes, limit: int | None = None) -> T:
+    _check_size(payload, limit or MAX_NUMERICS_BYTES)
     try:
-        return _command.decode(payload)
+        return decoder.decode(payload)
     except _UNREADABLE as error:
         raise _explain(payload, error) from None
 
@@ -259,7 +299,14 @@ def decode_alert(payload: bytes) -> AlertEvent:
     except _UNREADABLE as error:
         raise DecodeError("alert", str(error)) from None
     check_bed(event.bed)
-    _check_bounds("alert", event.onset_ns, event.at_ns, *msgspec.structs.astuple(event.stages))
+    _check_bounds(
+        "alert",
+        event.onset_ns,
+        event.at_ns,
+        event.shelved_until_ns,
+        event.acknowledged_ns,
+        *msgspec.structs.astuple(event.stages),
+    )
     return event
 
 

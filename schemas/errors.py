@@ -2,7 +2,9 @@
 
 HubError
 ├── DecodeError      bad bytes from outside: counted, kept for inspection, never fatal
+├── CommandError     a person's command cannot be done: says why (is a DecodeError)
 ├── TopicError       a topic outside the grammar (is a DecodeError)
+├── CareError        a stay, duty or ladder cannot be so
 ├── SettingsError    a settings, sites or pack file is wrong: start-up stops
 ├── RecordingError   a recording cannot be read: names file, line and column
 ├── BrokerError      the broker refused or was lost
@@ -31,6 +33,17 @@ class DecodeError(HubError):
 
 class TopicError(DecodeError):
     """A topic does not follow the grammar."""
+
+
+class CommandError(DecodeError):
+    """What a person asked for cannot be done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("command", message)
+
+
+class CareError(HubError):
+    """A stay, a bed's state, duty or a ladder cannot be so."""
 
 
 class SettingsError(HubError):

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from schemas.deliveries import Delivery
 from schemas.errors import DecodeError
 from schemas.vitals import Quality
-from schemas.wire import ClockOffset, DeviceStatus, JudgedBatch, Reading, Stream
+from schemas.wire import ClockOffset, DeviceStatus, JudgedBatch, Reading, Stream, TakenInput
 
 VERSION = 2
 BOUND = 2**62
@@ -69,6 +70,8 @@ def pack(
     judged_ns: int,
     clocks: list[ClockOffset] | None = None,
     statuses: list[DeviceStatus] | None = None,
+    inputs: list[TakenInput] | None = None,
+    deliveries: list[Delivery] | None = None,
 ) -> JudgedBatch:
     """Return ``readings``, in their order, as one batch."""
     streams: dict[tuple[str, str, str, float, bool], int] = {}
@@ -99,6 +102,8 @@ def pack(
         flags=flags,
         clocks=clocks or [],
         statuses=statuses or [],
+        inputs=inputs or [],
+        deliveries=deliveries or [],
     )
 
 
@@ -141,6 +146,8 @@ def _check_numbers(batch: JudgedBatch) -> None:
     columns.append([clock.since_ns for clock in batch.clocks])
     columns.append([clock.offset_ns for clock in batch.clocks])
     columns.append([status.received_ns for status in batch.statuses])
+    columns.append([taken.received_ns for taken in batch.inputs])
+    columns.append([delivery.at_ns for delivery in batch.deliveries])
     if any(column and (min(column) < -BOUND or max(column) > BOUND) for column in columns):
         raise DecodeError("judged", "a time or number is beyond 2^62")
 

@@ -7,8 +7,10 @@
     vigil/v1/{hospital}/{unit}/{bed}/waves/{channel}    device  → recorder, console
     vigil/v1/{hospital}/{unit}/{bed}/commands           people  → intake
     vigil/v1/{hospital}/{unit}/{bed}/alerts/{alert}     intake  → recorder, console, retained
-    vigil/v1/{hospital}/judged                          intake  → recorder, console
-    vigil/v1/{hospital}/config/{name}                   console → intake, retained
+    vigil/v1/{hospital}/judged                          intake, notifier → recorder, console
+    vigil/v1/{hospital}/config/care                     console → intake, retained
+    vigil/v1/{hospital}/config/presence                 console → intake, every few seconds
+    vigil/v1/hub/config/rules                           console → intake, retained
     vigil/v1/hub/rejected                               intake  → recorder
     vigil/v1/hub/health/{service}                       services → doctor, console, retained
 
@@ -26,6 +28,8 @@ ROOT = "vigil/v1"
 JUDGED_FILTER = f"{ROOT}/+/judged"
 ALERTS_FILTER = f"{ROOT}/+/+/+/alerts/+"
 WAVES_FILTER = f"{ROOT}/+/+/+/waves/+"
+CONFIG_FILTER = f"{ROOT}/+/config/+"
+RULES_TOPIC = f"{ROOT}/hub/config/rules"
 REJECTED_TOPIC = f"{ROOT}/hub/rejected"
 HEALTH_FILTER = f"{ROOT}/hub/health/+"
 
@@ -46,10 +50,10 @@ class Kind(StrEnum):
     ALERTS = "alerts"
 
 
-RAW_FILTERS = (f"{ROOT}/+/+/+/+",)
-"""What intake subscribes to: everything six levels deep, so that an unknown kind is refused aloud.
-
-One filter, because a broker's session has one allowance of unacknowledged messages to share.
+RAW_FILTERS = (f"{ROOT}/+/+/+/+", CONFIG_FILTER)
+"""What intake subscribes to: everything six levels deep, so that an unknown kind is refused aloud,
+and what people configured. Few filters: each has its own allowance of unacknowledged messages, and
+a session's sum is bounded by the broker.
 """
 
 
@@ -110,6 +114,25 @@ def format_topic(bed: str, kind: Kind, tail: str = "") -> str:
 def judged_topic(hospital: str) -> str:
     """Return the topic of a hospital's judged batches."""
     return f"{ROOT}/{hospital}/judged"
+
+
+def config_topic(hospital: str, name: str) -> str:
+    """Return the topic of a hospital's configuration: ``care`` or ``presence``."""
+    return f"{ROOT}/{hospital}/config/{name}"
+
+
+def parse_config(topic: str) -> tuple[str, str] | None:
+    """Return hospital and name of a configuration's topic; None when it is another kind.
+
+    >>> parse_config("vigil/v1/kaihua/config/care")
+    ('kaihua', 'care')
+    """
+    levels = topic.split("/")
+    if len(levels) != 5 or levels[3] != "config" or levels[:2] != ["vigil", "v1"]:
+        return None
+    if levels[2] not in _RESERVED and not _NAME.fullmatch(levels[2]):
+        raise TopicError("topic", f"topic level hospital is {levels[2][:60]!r}")
+    return levels[2], levels[4]
 
 
 def health_topic(service: str) -> str:

@@ -24,6 +24,7 @@ class Quality(StrEnum):
     WEAK = "weak"
     SENSOR_OFF = "sensor_off"
     CALIBRATING = "calibrating"
+    FLUSH = "flush"
 
 
 QUALITY_CODE: dict[Quality, int] = {q: i for i, q in enumerate(Quality)}

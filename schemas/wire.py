@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from schemas.alerts import Priority
+from schemas.deliveries import Delivery
 from schemas.vitals import Quality
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
@@ -47,15 +49,77 @@ class StatusMessage(Struct):
     interval_s: Interval | None = None
 
 
-class CommandMessage(Struct):
-    """What the console publishes on ``…/commands`` for a person."""
+Person = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+Reason = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f]*$")]
+RuleName = Annotated[str, Meta(max_length=80, pattern=r"^[A-Za-z0-9_./:-]*$")]
+
+
+class CommandMessage(Struct, omit_defaults=True):
+    """What the console publishes on ``…/commands`` for a person.
+
+    ``acknowledge`` and ``decline`` ("I can't take it") name an ``alert``; ``shelve`` and
+    ``unshelve`` a ``rule``; ``shelve`` and the pauses need ``until_ns`` and a ``reason``.
+    """
 
     v: Literal[1]
     id: Name
-    kind: Literal["acknowledge"]
-    alert: Name
-    by: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
+    kind: Literal[
+        "acknowledge",
+        "decline",
+        "shelve",
+        "unshelve",
+        "audio_pause",
+        "audio_resume",
+        "alarm_pause",
+        "alarm_resume",
+    ]
+    by: Person
     at_ns: int
+    alert: Name | None = None
+    rule: RuleName = ""
+    reason: Reason = ""
+    until_ns: Annotated[int, Meta(ge=0, le=2**62)] = 0
+
+
+class ObservationMessage(Struct, omit_defaults=True):
+    """What people observed, published on ``…/observations``: see ``schemas.observations``."""
+
+    v: Literal[1]
+    id: Name
+    by: Person
+    at: Time
+    values: Annotated[dict[str, float | str | bool], Meta(min_length=1, max_length=16)]
+
+
+class DeviceAlarmMessage(Struct, omit_defaults=True):
+    """The monitor's own alarm, published on ``…/device-alarms`` when it starts, changes and ends.
+
+    ``alarm`` is its stable name (``asystole``, ``vf``, ``vt``, ``apnoea``, or the device's code);
+    ``id`` tells two episodes apart; ``zh``/``en`` are the device's words.
+    """
+
+    v: Literal[1]
+    device: Name
+    id: Name
+    alarm: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}$")]
+    phase: Literal["start", "continue", "update", "end"]
+    priority: Priority
+    at: Time
+    type: Literal["physiological", "technical"] = "physiological"
+    zh: Reason = ""
+    en: Reason = ""
+
+
+class RulesConfig(Struct):
+    """The published rule set, retained on ``vigil/v1/hub/config/rules``: files as text."""
+
+    v: Literal[1]
+    at_ns: int
+    by: str
+    reason: str
+    baseline: str
+    overlays: dict[str, str] = {}
+    regions: dict[str, str] = {}
 
 
 class Reading(Struct, gc=False):
@@ -118,12 +182,26 @@ class DeviceStatus(Struct, array_like=True):
     received_ns: int
 
 
+class TakenInput(Struct, array_like=True):
+    """Something else that intake decided from, as it took it: for replays and ``vigil why``.
+
+    ``scope``: the bed, hospital or ``hub`` it is about; ``kind``: the topic's kind, or ``config``
+    with its name; ``body``: the message as it came.
+    """
+
+    scope: str
+    kind: str
+    received_ns: int
+    body: bytes
+
+
 class JudgedBatch(Struct):
     """What intake publishes on ``vigil/v1/{hospital}/judged`` every 50-100 ms (MessagePack).
 
     Readings stand as columns of equal length, a row a reading: ``stream`` and ``shape`` are indices
     into ``streams`` and ``shapes``; a shape names the vitals of ``values`` in order. ``flags``
-    holds only qualities that are not ok, as (row, vital, quality). ``schemas.judged`` packs.
+    holds only qualities that are not ok, as (row, vital, quality). ``schemas.judged`` packs. The
+    notifier publishes there too: batches of nothing but ``deliveries``.
     """
 
     v: int
@@ -142,6 +220,8 @@ class JudgedBatch(Struct):
     flags: list[tuple[int, str, Quality]] = []
     clocks: list[ClockOffset] = []
     statuses: list[DeviceStatus] = []
+    inputs: list[TakenInput] = []
+    deliveries: list[Delivery] = []
 
 
 class Rejected(Struct):

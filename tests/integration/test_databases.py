@@ -7,8 +7,11 @@ from functools import partial
 import numpy as np
 import psycopg
 import pytest
+from msgspec import to_builtins
 
 import hub.database
+from care import store as care
+from care.store import Patient
 from hub import accounts
 from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrate, migrations, query
 from hub.doctor import _timescaledb
@@ -17,10 +20,13 @@ from hub.waves import read_waves
 from ingest.batch import columns
 from ingest.store import Retention, Store
 from ingest.wave_store import WaveStore
+from schemas.care import DEFAULT_LADDER, PatientException
+from schemas.deliveries import Delivery
+from schemas.errors import CareError
 from schemas.judged import pack
 from schemas.times import MS, S, to_datetime
 from schemas.vitals import Quality, unpack_status
-from schemas.wire import ClockOffset, DeviceStatus, Rejected
+from schemas.wire import ClockOffset, DeviceStatus, Rejected, TakenInput
 from tests.support import timescale
 from tests.support.readings import feed, pipeline, reading
 from tests.unit.schemas.test_waves import chunk
@@ -109,7 +115,9 @@ def plainly(rows):
     ]
 
 
-async def exercise(url, at_ns):
+async def exercise(  # noqa: C901 - one story, told to both
+    url, at_ns
+):
     """Migrate, store everything that is ever stored, and ask everything that is ever asked."""
     out = {"applied": [name.split(".")[0] for name in await migrate(url)]}
     assert await migrate(url) == []
@@ -132,6 +140,11 @@ async def exercise(url, at_ns):
                 for event in events:
                     await store.insert_alert(event)
                 await store.insert_clock(batches[0].clocks[0])
+                for kind in ("commands", "observations", "config/care"):
+                    await store.insert_input(TakenInput(BED, kind, at_ns, b"{}"))
+                await store.insert_delivery(
+                    Delivery(1, "d", "e", "a", BED, "li", "nurse", "mailto", "failed", 3, at_ns)
+                )
                 await store.insert_status(DeviceStatus(BED, "m-1", "online", 5.0, at_ns))
                 await store.upsert_rejected(
                     [Rejected("e", "m-1", "time", 3, at_ns, at_ns, "why", "topic", "sample")]
@@ -152,7 +165,8 @@ async def exercise(url, at_ns):
             ("select_run_counts", {"boots": ["b1"], "since": asked["start"]}),
             ("select_ledger", {"bed": None, "since": asked["start"], "until": asked["end"]}),
             ("select_statuses", asked),
-            ("select_acknowledgements", asked),
+            ("select_inputs", asked | {"hospital": "h"}),
+            ("select_deliveries", {"since": asked["start"], "failed": True, "limit": 9}),
         ):
             out[name] = plainly(await fetched(name, **parameters))
         for name in ("raw", "1m", "1h"):
@@ -188,12 +202,46 @@ async def exercise(url, at_ns):
         out["dropped"] = await store.keep(KEPT, now) if flavour == PLAIN else 0
 
         assert await accounts_story(connection)
+        out["care"] = await care_story(connection)
         await runs_story(connection)
         out["runs"] = [
             {k: v for k, v in row.items() if k not in ("created_at", "finished_at")}
             for row in await fetched("select_runs", limit=9)
         ]
     return flavour, out
+
+
+async def care_story(connection):
+    """Two patients are admitted, swap beds, one leaves; what cannot be is refused."""
+    at = 1_800_000_000 * S
+    when = {"by": "nurse", "now_ns": at + 100 * S}
+    one = await care.admit(
+        connection, "h/icu/b8", Patient(71, spo2_scale=2, spo2_ordered_by="dr li"), at_ns=at, **when
+    )
+    other = await care.admit(connection, "h/icu/b9", Patient(80.5), at_ns=at, **when)
+    with pytest.raises(CareError, match="would both lie there"):
+        await care.admit(connection, "h/icu/b9", Patient(), at_ns=at + S, **when)
+    await care.swap(connection, one, other, at_ns=at + 10 * S, **when)
+    with pytest.raises(CareError, match="ends at"):
+        await care.correct(connection, one, at, new_end_ns=at - S, **when)
+    await care.discharge(connection, other, at_ns=at + 20 * S, **when)
+    await care.set_state(
+        connection, "h/icu/b9", "standby", until_ns=at + 999 * S, reason="CT", **when
+    )
+    exception = PatientException("spo2_low", "dr li", "COPD", at + 9999 * S, below=85)
+    await care.add_exception(connection, one, exception, now_ns=at)
+    await care.end_exception(connection, one, "spo2_low", by="dr li", now_ns=at + 25 * S)
+    await care.add_exception(connection, one, exception, now_ns=at)
+    await care.change_patient(connection, one, Patient(72, limits=("DNR",)), by="dr li")
+    await care.set_ladder(connection, "h/icu", DEFAULT_LADDER, by="lead")
+    await care.add_duty(
+        connection, "h/icu", "county-nurse", "nurse", (at, at + 3600 * S), by="lead"
+    )
+    with pytest.raises(psycopg.errors.ExclusionViolation):
+        await connection.execute("INSERT INTO stay_place SELECT stay, bed, during FROM stay_place")
+    config = (await care.configs(connection, at + 30 * S))["h"]
+    beds = {name: to_builtins(bed) | {"stay": bool(bed.stay)} for name, bed in config.beds.items()}
+    return beds, to_builtins(config.units)
 
 
 async def accounts_story(connection):

@@ -69,6 +69,7 @@ def test_a_run_is_the_same_to_the_byte_and_never_among_the_live(hub, tmp_path):
     lines = [json.loads(line) for line in first.splitlines()]
     assert {line["rule"].partition("/")[0] for line in lines} == {
         "hr_high",
+        "hr_extreme_high",
         "spo2_low",
         "spo2_extreme_low",
         "no_data",

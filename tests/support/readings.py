@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from alerts.rules import Pack, parse_pack
+from alerts.rulesets import RuleSet, make_rule_set
 from ingest.pipeline import Limits, Outcome, Pipeline, new_state
 from schemas.times import S
 from schemas.wire import Reading
@@ -12,9 +12,9 @@ T0 = 1_795_000_000 * S
 PACK_FILE = Path(__file__).parents[2] / "alerts" / "packs" / "adult.toml"
 
 
-def pack() -> Pack:
-    """The adult baseline."""
-    return parse_pack(PACK_FILE.read_bytes(), PACK_FILE)
+def rules() -> RuleSet:
+    """The adult baseline, nothing above it."""
+    return make_rule_set((PACK_FILE.read_bytes(), PACK_FILE))
 
 
 def reading(
@@ -53,7 +53,7 @@ def reading(
 
 def pipeline(**limits: Any) -> Pipeline:
     """A pipeline that has seen nothing."""
-    return Pipeline(new_state("test"), pack(), {}, Limits(**limits))
+    return Pipeline(new_state("test"), rules(), {}, Limits(**limits))
 
 
 def feed(line: Pipeline, item: Reading) -> Outcome:

@@ -4,5 +4,5 @@ SELECT * FROM (
     WHERE (%(bed)s::text IS NULL OR bed = %(bed)s) AND onset_at >= %(since)s
     ORDER BY alert, (kind IN ('resolved', 'finding')) DESC, line DESC
 ) newest
-WHERE NOT %(open)s OR kind IN ('fired', 'acknowledged')
+WHERE NOT %(open)s OR kind NOT IN ('resolved', 'finding')
 ORDER BY onset_at DESC LIMIT %(limit)s

@@ -1,7 +1,7 @@
 from ingest import checkpoint
 from ingest.checkpoint import Checkpoint, Outgoing
 from ingest.pipeline import Limits, Pipeline
-from tests.support.readings import feed, pack, pipeline, reading
+from tests.support.readings import feed, pipeline, reading, rules
 
 
 def test_checkpoint_comes_back_as_it_was(tmp_path):
@@ -23,7 +23,7 @@ def test_an_older_checkpoint_is_taken_over_without_its_checksums(tmp_path):
     path = tmp_path / "c.msgpack"
     checkpoint.write(path, checkpoint.encode(Checkpoint(1, line.state, [])))
     found = checkpoint.read(path)
-    again = Pipeline(found.state, pack(), {}, Limits())
+    again = Pipeline(found.state, rules(), {}, Limits())
     feed(again, reading(2, hr=72))
     feed(again, reading(3, hr=73))
     assert (again.state.conflicts, again.state.accepted) == (0, 5)  # one again: stored once, by key

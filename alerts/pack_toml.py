@@ -1,0 +1,251 @@
+"""The TOML of packs and overlays as typed structures, and errors that name file, line, key, fix."""
+
+import re
+import tomllib
+from pathlib import PurePath
+from typing import TypeVar
+
+from msgspec import Struct, ValidationError, convert
+
+from schemas.alerts import Priority
+from schemas.errors import SettingsError
+from schemas.vitals import Quality
+
+Table = TypeVar("Table", bound=Struct)
+_PATH = re.compile(r" - at `\$\.?([^`]*)`")
+
+
+class LimitToml(Struct, forbid_unknown_fields=True):
+    """``[[limit]]``: a limit on each of ``vitals``."""
+
+    id: str
+    vitals: list[str]
+    priority: Priority
+    zh: str
+    en: str
+    above: float | None = None
+    below: float | None = None
+    recovery: float | None = None
+    hold_s: float = 0.0
+    recovery_hold_s: float = 0.0
+    samples: int = 1
+    within_s: float = 0.0
+    extreme: bool = False
+    latching: bool = False
+    floor: float | None = None
+
+
+class ScoreToml(Struct, forbid_unknown_fields=True):
+    """``[[score]]``: a score of ``at_least``, normal again at ``recovery`` or less."""
+
+    id: str
+    score: str
+    at_least: float
+    priority: Priority
+    zh: str
+    en: str
+    recovery: float | None = None
+    hold_s: float = 0.0
+    recovery_hold_s: float = 0.0
+    floor: float | None = None
+
+
+class TrendToml(Struct, forbid_unknown_fields=True):
+    """``[[trend]]``: ``rises`` or ``falls`` by so much against the patient's own baseline."""
+
+    id: str
+    of: str
+    priority: Priority
+    zh: str
+    en: str
+    rises: float | None = None
+    falls: float | None = None
+    recovery: float | None = None
+    hold_s: float = 0.0
+    recovery_hold_s: float = 0.0
+
+
+class TermToml(Struct, forbid_unknown_fields=True):
+    """One of a combination's terms."""
+
+    of: str
+    above: float | None = None
+    below: float | None = None
+    recovery: float | None = None
+
+
+class CombinationToml(Struct, forbid_unknown_fields=True):
+    """``[[combination]]``: all terms broken together."""
+
+    id: str
+    all: list[TermToml]
+    priority: Priority
+    zh: str
+    en: str
+    hold_s: float = 0.0
+    recovery_hold_s: float = 0.0
+
+
+class PulseToml(Struct, forbid_unknown_fields=True):
+    """A pulse rate that contradicts a heart rate."""
+
+    low: float
+    high: float
+    span: float
+    for_s: float
+
+
+class PerfusionToml(Struct, forbid_unknown_fields=True):
+    """An arterial pressure that contradicts a heart rate below ``below``."""
+
+    below: float
+    pulse_pressure: float
+    low: float
+    high: float
+    fall: float
+    for_s: float
+
+
+class TechnicalToml(Struct, forbid_unknown_fields=True):
+    """``[[technical]]``: a signal that cannot be trusted."""
+
+    id: str
+    vitals: list[str]
+    priority: Priority
+    zh: str
+    en: str
+    qualities: list[Quality] = []
+    after_s: float = 0.0
+    doubt_s: float = 15.0
+    doubt_other_s: float = 60.0
+    pi_below: float | None = None
+    pr_differs: float | None = None
+    pulse: PulseToml | None = None
+    perfusion: PerfusionToml | None = None
+
+
+class SilenceToml(Struct, forbid_unknown_fields=True):
+    """``[silence]``, ``[silence.device]``."""
+
+    priority: Priority
+    zh: str
+    en: str
+    after_s: float = 30.0
+
+
+class SilencesToml(Struct, forbid_unknown_fields=True):
+    """``[silence]`` of a bed, with those of a device and a whole hospital."""
+
+    after_s: float
+    priority: Priority
+    zh: str
+    en: str
+    device: SilenceToml | None = None
+    hospital: SilenceToml | None = None
+
+
+class MonitorToml(Struct, forbid_unknown_fields=True):
+    """``[[monitor]]``: the monitor's own alarms by name."""
+
+    alarms: list[str]
+    extreme: bool = False
+    same_as: list[str] = []
+
+
+class InhibitionToml(Struct, forbid_unknown_fields=True):
+    """``[[inhibition]]``: what mutes what on the same bed."""
+
+    source: list[str]
+    target: list[str]
+
+
+class AnnunciationToml(Struct, forbid_unknown_fields=True, frozen=True):
+    """``[annunciation]``: how long acknowledgement and pauses hold."""
+
+    reminder_s: float = 180
+    audio_pause_max_s: float = 120
+    alarm_pause_max_s: float = 300
+    shelve_max_s: float = 43_200
+
+
+class PackToml(Struct, forbid_unknown_fields=True):
+    """A baseline."""
+
+    name: str
+    silence: SilencesToml
+    limit: list[LimitToml]
+    score: list[ScoreToml] = []
+    trend: list[TrendToml] = []
+    combination: list[CombinationToml] = []
+    technical: list[TechnicalToml] = []
+    monitor: list[MonitorToml] = []
+    inhibition: list[InhibitionToml] = []
+    annunciation: AnnunciationToml = AnnunciationToml()
+
+
+class SetToml(Struct, forbid_unknown_fields=True):
+    """``[[set]]`` in an overlay: what it changes of a rule of the baseline."""
+
+    rule: str
+    above: float | None = None
+    below: float | None = None
+    at_least: float | None = None
+    recovery: float | None = None
+    hold_s: float | None = None
+    recovery_hold_s: float | None = None
+    priority: Priority | None = None
+    off: bool = False
+
+
+class OverlayToml(Struct, forbid_unknown_fields=True, rename={"scope": "for"}):
+    """An overlay: for ``region:NAME``, a hospital, ``hospital/unit`` or ``hospital/unit/bed``."""
+
+    name: str
+    scope: str
+    set: list[SetToml] = []
+    limit: list[LimitToml] = []
+
+
+def read(text: bytes, path: PurePath, kind: type[Table]) -> Table:
+    """Return the typed content of a TOML file; raise SettingsError naming file, line, key, fix."""
+    try:
+        document = tomllib.loads(text.decode())
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+    try:
+        return convert(document, kind)
+    except ValidationError as error:
+        found = _PATH.search(str(error))
+        table, _, key = (found.group(1) if found else "").rpartition(".")
+        name, _, index = table.partition("[")
+        number = int(re.sub(r"\D.*", "", index) or 0)
+        what = _PATH.sub("", str(error))
+        if unknown := re.search(r"unknown field `([^`]+)`", what):
+            table, key = found.group(1) if found else "", unknown.group(1)
+            name, _, index = table.partition("[")
+            number = int(re.sub(r"\D.*", "", index) or 0)
+        line = locate(text.decode(), name, number, key)
+        raise SettingsError(f"{path}:{line}: {table or 'top level'}: {key}: {what}") from None
+
+
+def locate(text: str, table: str, index: int = 0, key: str = "") -> int:
+    r"""Return the line of the ``index``-th ``table`` or of its ``key``; the file's first without.
+
+    >>> locate('name = "x"\n[[limit]]\nid = 1\n[[limit]]\nid = 2', "limit", 1, "id")
+    5
+    """
+    lines = text.splitlines()
+    headers = (f"[[{table}]]", f"[{table}]")
+    starts = [i for i, line in enumerate(lines) if line.split("#")[0].strip() in headers]
+    start = starts[index] if index < len(starts) else -1
+    if table and start < 0:
+        return 1
+    for i in range(start + 1, len(lines)):
+        stripped = lines[i].strip()
+        if stripped.startswith("["):
+            break
+        if key and re.match(rf"{re.escape(key)}\s*=", stripped):
+            return i + 1
+    return max(1, start + 1)

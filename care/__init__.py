@@ -1,0 +1,1 @@
+"""Who lies where, who is on duty: decided purely, kept in SQL, published for intake."""

@@ -1,0 +1,94 @@
+"""Who lies where, as the rules need it: what care publishes, retained, for intake. No names.
+
+A hospital's configuration is one message on ``vigil/v1/{hospital}/config/care``; the database is
+its master. A bed that it does not list is monitored, by a patient of whom nothing is known.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+MAX_TEXT = 300
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+
+
+class BedState(StrEnum):
+    """Whether a bed's silence and values mean something."""
+
+    EMPTY = "empty"
+    MONITORED = "monitored"
+    STANDBY = "standby"
+
+
+class PatientException(Struct, frozen=True, omit_defaults=True):
+    """A limit changed for one patient: by whom, why, until when. It may go beyond a floor."""
+
+    rule: str
+    by: str
+    reason: str
+    until_ns: int
+    above: float | None = None
+    below: float | None = None
+    off: bool = False
+
+
+class BedCare(Struct, frozen=True, omit_defaults=True):
+    """One bed: its state, and of its patient what rules depend on.
+
+    ``until_ns``: when a patient on standby is expected back. ``age`` in years at the time of
+    publishing. ``spo2_scale`` 2 only on a documented order. ``limits``: treatment limits, shown.
+    """
+
+    state: BedState = BedState.MONITORED
+    stay: str = ""
+    until_ns: int = 0
+    reason: str = ""
+    age: float | None = None
+    pregnant: bool = False
+    spo2_scale: int = 1
+    limits: tuple[str, ...] = ()
+    exceptions: tuple[PatientException, ...] = ()
+
+
+class Rung(Struct, frozen=True):
+    """A step of a unit's ladder: who, and after how long without acknowledgement, by priority.
+
+    A priority that is not named does not reach this step.
+    """
+
+    role: str
+    after_s: dict[str, float]
+
+
+class UnitCare(Struct, frozen=True):
+    """One unit's ladder, and who is on duty by role, as account names."""
+
+    ladder: tuple[Rung, ...] = ()
+    duty: dict[str, tuple[str, ...]] = {}
+
+
+class CareConfig(Struct, frozen=True):
+    """All of a hospital. Beds by ``hospital/unit/bed``, units by ``hospital/unit``."""
+
+    v: int
+    at_ns: int
+    beds: dict[str, BedCare] = {}
+    units: dict[str, UnitCare] = {}
+
+
+class Presence(Struct, frozen=True):
+    """Which roles have a receiver connected, by unit: said again every few seconds."""
+
+    v: int
+    at_ns: int
+    units: dict[str, dict[str, int]] = {}
+
+
+DEFAULT_LADDER = (
+    Rung("county-nurse", {"high": 0, "medium": 0, "low": 0}),
+    Rung("charge-nurse", {"high": 60, "medium": 180}),
+    Rung("county-physician", {"high": 120, "medium": 420}),
+    Rung("remote-intensivist", {"high": 180, "medium": 900}),
+)
+"""A setting, to be agreed by each unit."""

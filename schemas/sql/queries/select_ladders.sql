@@ -1,0 +1,2 @@
+-- The ladders of units.
+SELECT unit, ladder FROM unit_ladder ORDER BY unit
