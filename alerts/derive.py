@@ -39,8 +39,13 @@ AIR_PERCENT = 21.5
 class Newest(Protocol):
     """The newest usable value of a vital and when it was measured, in hub time."""
 
-    value: float
-    hub_ns: int
+    @property
+    def value(self) -> float:
+        """The value, in the vital's unit."""
+
+    @property
+    def hub_ns(self) -> int:
+        """When it was measured, by the hub's clock."""
 
 
 class Observed(Struct, array_like=True):

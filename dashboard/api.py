@@ -9,11 +9,10 @@ from datetime import timedelta
 from importlib.resources import files
 from string import Template
 from urllib.parse import parse_qs
-from uuid import uuid4
 
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, WebSocket, WebSocketDisconnect
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dashboard.feed import Feed, Screen
@@ -24,11 +23,7 @@ from hub import accounts
 from hub.clock import now_ns
 from hub.settings import Settings
 from hub.waves import read_waves
-from schemas.codec import encode_json
-from schemas.errors import BrokerError, TopicError
 from schemas.times import to_datetime
-from schemas.topics import Kind, check_bed, format_topic
-from schemas.wire import CommandMessage
 
 FORM_BYTES = 4_096
 WAVES_BEFORE = timedelta(seconds=25)
@@ -123,42 +118,11 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
         answer.delete_cookie(COOKIE)
         return answer
 
-    @router.post("/api/beds/{hospital}/{unit}/{bed}/alerts/{alert}/acknowledge", status_code=202)
-    async def acknowledge(
-        request: Request,
-        hospital: str,
-        unit: str,
-        bed: str,
-        alert: str,
-    ) -> JSONResponse:
-        """Acknowledge an open alert. The answer comes to every screen through the feed."""
-        person: Person = request.state.person
-        try:
-            name = check_bed(f"{hospital}/{unit}/{bed}")
-        except TopicError as error:
-            raise HTTPException(422, str(error)) from None
-        view = feed.views.get(name)
-        event = view.alerts.get(alert) if view else None
-        if event is None:
-            raise HTTPException(404, "no such open alert on this bed")
-        if event.acknowledged_by:
-            raise HTTPException(409, f"already acknowledged by {event.acknowledged_by}")
-        connection = feed.connection
-        if connection is None:
-            raise HTTPException(503, "the message bus is away; nothing was acknowledged")
-        command = CommandMessage(
-            1, uuid4().hex, "acknowledge", person.username, now_ns(), alert=alert
-        )
-        try:
-            await connection.publish(format_topic(name, Kind.COMMANDS), encode_json(command))
-        except BrokerError:
-            raise HTTPException(503, "the message bus was lost; try again") from None
-        return JSONResponse({"command": command.id}, 202)
-
     @router.websocket("/ws/wall")
     async def wall(socket: WebSocket) -> None:
         """Everything, then changes: all beds."""
-        await _stream(socket, feed, feed.open_screen(), settings.dashboard.lag_s)
+        screen = feed.open_screen(role=_role(socket))
+        await _stream(socket, feed, screen, settings.dashboard.lag_s)
 
     @router.websocket("/ws/bed/{hospital}/{unit}/{bed}")
     async def one_bed(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
@@ -167,7 +131,7 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
         if name not in feed.views:
             await socket.close(4404, "no such bed")
             return
-        await _stream(socket, feed, feed.open_screen(only=name), settings.dashboard.lag_s)
+        await _stream(socket, feed, feed.open_screen(name, _role(socket)), settings.dashboard.lag_s)
 
     @router.websocket("/ws/waves/{hospital}/{unit}/{bed}")
     async def waves(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
@@ -211,6 +175,11 @@ async def _stored_waves(pool: AsyncConnectionPool, bed: str) -> deque[bytes]:
     except (psycopg.OperationalError, PoolTimeout):
         return deque()
     return deque(stored_frames(segments))
+
+
+def _role(socket: WebSocket) -> str:
+    person: Person | None = socket.state.person
+    return person.role if person is not None else ""
 
 
 async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -> None:

@@ -18,6 +18,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dashboard import layout
 from dashboard.api import make_router
+from dashboard.api_alerts import Services, make_alert_router
+from dashboard.api_care import make_care_router, publish_care, publish_presence
 from dashboard.feed import Feed
 from dashboard.figures import trend_figure
 from dashboard.gate import COOKIE, Gate, Person, Sessions
@@ -27,6 +29,7 @@ from hub.database import OPTIONS
 from hub.reads import fetch, trend
 from hub.settings import Settings
 from hub.sites import Sites, bed_number
+from schemas.times import from_datetime
 from schemas.topics import check_bed
 
 log = structlog.get_logger()
@@ -51,7 +54,7 @@ def places(sites: Sites, beds: list[str]) -> dict[str, Place]:
     return found
 
 
-def make_app(settings: Settings, sites: Sites) -> Any:
+def make_app(settings: Settings, sites: Sites, services: Services) -> Any:
     """Return the ASGI application."""
     pool = AsyncConnectionPool(
         settings.database_address,
@@ -63,24 +66,30 @@ def make_app(settings: Settings, sites: Sites) -> Any:
         check=AsyncConnectionPool.check_connection,
     )
     feed = Feed(settings)
-    feed.know(sites.labels())
+    feed.know(sites.beds())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         await pool.open(wait=False)
-        following = asyncio.create_task(feed.run(stop), name="feed")
-        knowing = asyncio.create_task(_know_beds(feed, pool), name="beds")
+        tasks = [
+            asyncio.create_task(feed.run(stop), name="feed"),
+            asyncio.create_task(_know_beds(feed, pool), name="beds"),
+            asyncio.create_task(publish_care(feed, pool), name="care"),
+            asyncio.create_task(publish_presence(feed), name="presence"),
+        ]
         yield
         stop.set()
-        following.cancel()
-        knowing.cancel()
-        await asyncio.gather(following, knowing, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await pool.close()
 
     server = FastAPI(title="Vigil", docs_url=None, redoc_url=None, lifespan=lifespan)
     sessions = Sessions(pool)
     server.include_router(make_router(settings, feed, pool, sessions))
+    server.include_router(make_alert_router(feed, pool, services))
+    server.include_router(make_care_router(pool))
     dash = Dash(
         __name__,
         server=server,
@@ -102,6 +111,9 @@ async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
         try:
             async with pool.connection() as connection:
                 feed.know(row["name"] for row in await fetch(connection, "select_beds"))
+                for row in await fetch(connection, "select_observations"):
+                    at = from_datetime(row["received_at"])
+                    feed.take_observation(row["scope"], at, bytes(row["body"]))
         except AWAY:
             await asyncio.sleep(5)
         else:
@@ -164,10 +176,10 @@ def _language() -> Language:
     return as_language(ctx.cookies.get("vigil_language"))
 
 
-def serve(settings: Settings, sites: Sites) -> None:
+def serve(settings: Settings, sites: Sites, services: Services) -> None:
     """Run the console until it is told to stop."""
     config = uvicorn.Config(
-        make_app(settings, sites),
+        make_app(settings, sites, services),
         host=settings.dashboard.host,
         port=settings.dashboard.port,
         log_level="warning",

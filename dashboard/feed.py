@@ -7,6 +7,7 @@ sent) and costs nobody else anything; one that takes nothing for ``lag_s`` is di
 """
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +16,15 @@ import orjson
 import structlog
 
 from dashboard.views import (
+    NOBODY,
     BedView,
     apply_alert,
+    apply_observation,
     apply_reading,
     encode_alert,
     encode_bed,
     open_elsewhere,
+    score,
 )
 from dashboard.wave_feed import WaveFeed
 from hub.broker import Connection, stay_connected
@@ -28,19 +32,34 @@ from hub.clock import now_ns
 from hub.health import Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
-from schemas.alerts import AlertEvent
-from schemas.codec import decode_alert, decode_health, decode_judged
+from schemas.alerts import AlertEvent, is_place
+from schemas.care import CareConfig, Presence
+from schemas.codec import (
+    decode_alert,
+    decode_care,
+    decode_health,
+    decode_judged,
+    decode_observation,
+    time_of,
+)
+from schemas.deliveries import Delivery
 from schemas.errors import DecodeError
 from schemas.judged import unpack
+from schemas.observations import code
 from schemas.times import MS, S
-from schemas.topics import ALERTS_FILTER, HEALTH_FILTER, JUDGED_FILTER
-from schemas.wire import Health
+from schemas.topics import ALERTS_FILTER, FIVE_LEVELS_FILTER, JUDGED_FILTER, Kind
+from schemas.wire import Health, JudgedBatch
 
 log = structlog.get_logger()
 
 HEARTBEAT_S = 1.0
 HEALTH_STALE_NS = 8 * S
 MAX_BEDS = 5_000
+SCORE_MS = 5_000
+"""A bed's NEWS2 is computed anew this often at the most."""
+UNDELIVERED_KEPT = 500
+UNDELIVERED_NS = 3_600 * S
+"""Notifications that did not arrive are shown for an hour."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +69,7 @@ class Screen:
     beds: set[str] = field(default_factory=set)
     alerts: dict[str, AlertEvent] = field(default_factory=dict)
     only: str | None = None
+    role: str = ""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     frames: int = 0
 
@@ -68,6 +88,9 @@ class Feed:
         self._arrived_ns = 0
         self._frame: tuple[int, frozenset[str], bytes] = (-1, frozenset(), b"")
         self.views: dict[str, BedView] = {}
+        self.places: dict[str, BedView] = {}
+        self.care: dict[str, CareConfig] = {}
+        self._undelivered: deque[Delivery] = deque(maxlen=UNDELIVERED_KEPT)
         self.connection: Connection | None = None
         self.unreadable = 0
         self.laggards = 0
@@ -90,7 +113,7 @@ class Feed:
             return Connection(
                 self._settings.broker_address,
                 "vigil-dashboard",
-                filters=(JUDGED_FILTER, ALERTS_FILTER, HEALTH_FILTER),
+                filters=(JUDGED_FILTER, ALERTS_FILTER, FIVE_LEVELS_FILTER),
                 will=self._reporter.will(),
             )
 
@@ -101,7 +124,7 @@ class Feed:
             framing.cancel()
 
     async def _serve(self, connection: Connection) -> None:
-        for view in self.views.values():
+        for view in [*self.views.values(), *self.places.values()]:
             view.alerts.clear()  # the retained alerts of this connection are the truth
         for screen in self._screens:
             screen.frames = 0  # they start again from everything
@@ -124,25 +147,89 @@ class Feed:
         self._oldest_ns = self._oldest_ns or envelope.received_ns
         try:
             if envelope.topic.endswith("/judged"):
-                for reading in unpack(decode_judged(envelope.payload)):
-                    if apply_reading(self._view(reading.bed), reading):
-                        self._changed.add(reading.bed)
+                self._take_judged(decode_judged(envelope.payload))
+            elif envelope.topic.endswith("/config/care"):
+                self._take_care(envelope.topic.split("/")[2], decode_care(envelope.payload))
             elif "/waves/" in envelope.topic:
                 self.waves.take(envelope)
             elif "/hub/health/" in envelope.topic:
                 health = decode_health(envelope.payload)
                 self._health[health.service] = health
-            elif envelope.payload:
+            elif envelope.payload and "/alerts/" in envelope.topic:
                 self.take_alert(decode_alert(envelope.payload))
-        except DecodeError as error:
+        except (DecodeError, ValueError) as error:
             self.unreadable += 1
             log.warning("message_unreadable", topic=envelope.topic, reason=str(error))
 
+    def _take_judged(self, batch: JudgedBatch) -> None:
+        for reading in unpack(batch):
+            view = self._view(reading.bed)
+            if apply_reading(view, reading):
+                now_ms = (reading.measured_ns + reading.offset_ns) // MS
+                if abs(now_ms - view.news2_ms) > SCORE_MS:
+                    score(view, now_ms)
+                self._changed.add(reading.bed)
+        for taken in batch.inputs:
+            if taken.kind == Kind.OBSERVATIONS:
+                self.take_observation(taken.scope, taken.received_ns, taken.body)
+        self._undelivered.extend(d for d in batch.deliveries if d.state != "sent")
+
+    def take_observation(self, bed: str, received_ns: int, body: bytes) -> None:
+        """Take what somebody entered about a bed, as intake took it."""
+        message = decode_observation(body)
+        at_ns = time_of("at", message.at, received_ns)
+        values = {kind: code(kind, value) for kind, value in message.values.items()}
+        view = self._view(bed)
+        apply_observation(view, message.by, at_ns, values)
+        score(view, max(received_ns, now_ns()) // MS)
+        self._changed.add(bed)
+
+    def _take_care(self, hospital: str, config: CareConfig) -> None:
+        """Show what care published: states of beds, exceptions, treatment limits."""
+        before = self.care.get(hospital)
+        self.care[hospital] = config
+        for bed in config.beds.keys() | (before.beds.keys() if before else set()):
+            view = self._view(bed)
+            care = config.beds.get(bed, NOBODY)
+            if view.care.stay and view.care.stay != care.stay:
+                view.observed.clear()
+            view.care, view.news2_ms = care, 0
+            self._changed.add(bed)
+
+    def find_alert(self, bed: str, alert: str) -> AlertEvent | None:
+        """Return an open alert of a bed, unit or hospital."""
+        view = self.views.get(bed) or self.places.get(bed)
+        return view.alerts.get(alert) if view is not None else None
+
     def take_alert(self, event: AlertEvent) -> None:
         """Show an alert event on every screen."""
-        apply_alert(self._view(event.bed), event)
-        self._changed.add(event.bed)
+        if is_place(event.bed):
+            view = self.places.get(event.bed)
+            if view is None:
+                if len(self.places) >= MAX_BEDS:
+                    raise DecodeError("too_many_beds", f"{event.bed}: {MAX_BEDS} places are shown")
+                view = self.places[event.bed] = BedView(event.bed)
+            apply_alert(view, event)
+        else:
+            apply_alert(self._view(event.bed), event)
+            self._changed.add(event.bed)
         self._events[event.alert] = event
+
+    def presence(self) -> dict[str, Presence]:
+        """Return, by hospital, which roles have a console open in units that have a ladder."""
+        counts = Counter(screen.role for screen in self._screens if screen.role)
+        return {
+            hospital: Presence(
+                1,
+                now_ns(),
+                {
+                    unit: {rung.role: counts[rung.role] for rung in known.ladder}
+                    for unit, known in config.units.items()
+                    if known.ladder
+                },
+            )
+            for hospital, config in self.care.items()
+        }
 
     def _view(self, bed: str) -> BedView:
         view = self.views.get(bed)
@@ -166,12 +253,18 @@ class Feed:
             return "intake_lost"
         return "ok"
 
-    def open_screen(self, only: str | None = None) -> Screen:
-        """Register a browser; it first gets everything (of ``only`` one bed), then changes."""
-        screen = Screen(set(self.views) if only is None else {only}, only=only)
+    def open_screen(self, only: str | None = None, role: str = "") -> Screen:
+        """Register a browser; it first gets everything (of ``only`` one bed), then changes.
+
+        ``role``: whose it is; a console that is open is a receiver of that role.
+        """
+        screen = Screen(set(self.views) if only is None else {only}, only=only, role=role)
         for view in self.views.values():
             if only in (None, view.bed):
                 screen.alerts.update(view.alerts)
+        if only is None:
+            for place in self.places.values():
+                screen.alerts.update(place.alerts)
         screen.wake.set()
         self._screens.add(screen)
         return screen
@@ -227,6 +320,8 @@ class Feed:
             "arrived": self._arrived_ns / MS,
             "a": [encode_alert(event) for event in events.values()],
         }
+        recent_ns = now_ns() - UNDELIVERED_NS
+        head["undelivered"] = sum(d.at_ns > recent_ns for d in self._undelivered)
         if screen.only is not None:
             head["others"] = open_elsewhere(self.views.values(), screen.only)
         return orjson.dumps(head)[:-1] + b',"b":' + self._frame[2] + b"}"

@@ -155,20 +155,26 @@ def _bed(bed: str, language: Language) -> Any:
     )
 
 
+def _state(row: dict[str, Any]) -> str:
+    """Return the word for what has become of an alert."""
+    if row["kind"] in ("resolved", "finding"):
+        return str(row["kind"])
+    if row["latched"]:
+        return "latched"
+    return "acknowledged" if row["acknowledged_by"] else "open"
+
+
 def history(rows: list[dict[str, Any]], language: Language, zone: tzinfo) -> Any:
     """Return the bed's alerts of the last day as a list, newest first, in the browser's time."""
     if not rows:
         return html.P(word("history_empty", language), className="note")
     items = []
     for row in rows:
-        state = {
-            "fired": "open",
-            "acknowledged": "acknowledged",
-            "resolved": "resolved",
-            "finding": "finding",
-        }[row["kind"]]
+        state = _state(row)
         priority = "technical" if row["technical"] else row["priority"]
         note = [html.Span(word(state, language), className=f"state {state}")]
+        if row["muted_by"]:
+            note.append(html.Span(word("muted_by", language).format(what=row["muted_by"])))
         if row["acknowledged_by"]:
             note.append(html.Span(word("by", language).format(who=row["acknowledged_by"])))
         if row["delayed"]:

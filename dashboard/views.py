@@ -9,11 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.alerts import AlertEvent, EventKind
+from alerts.derive import Observed, score_inputs
+from alerts.scores import news2, news2_risk
+from schemas.alerts import AlertEvent
+from schemas.care import BedCare
 from schemas.times import MS
 from schemas.vitals import VITALS, Quality
 from schemas.wire import Reading
 
+NOBODY = BedCare()
 PRIORITY_ORDER = {"high": 0, "medium": 1, "low": 2}
 Cell = tuple[float | None, int, str, float]
 """Value, measured ms (hub time), quality, seconds between two measurements."""
@@ -28,6 +32,39 @@ class BedView:
     interval_s: float = 1.0
     vitals: dict[str, Cell] = field(default_factory=dict)
     alerts: dict[str, AlertEvent] = field(default_factory=dict)
+    care: BedCare = NOBODY
+    observed: dict[str, Observed] = field(default_factory=dict)
+    news2: tuple[int | None, str] = (None, "not-evaluated")
+    news2_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """A cell as the scores want it."""
+
+    value: float
+    hub_ns: int
+
+
+def score(view: BedView, now_ms: int) -> None:
+    """Bring the bed's NEWS2 up to now: total and risk, or why there is none."""
+    view.news2_ms = now_ms
+    latest = {
+        name: _Newest(cell[0], cell[1] * MS)
+        for name, cell in view.vitals.items()
+        if cell[0] is not None and name in VITALS
+    }
+    found = news2(score_inputs(latest, view.observed, view.care, view.interval_s, now_ms * MS))
+    view.news2 = (found.total, found.blocked or news2_risk(found))
+
+
+def apply_observation(view: BedView, by: str, at_ns: int, values: dict[str, float]) -> None:
+    """Take what somebody entered; an older entry never replaces a newer one."""
+    for kind, value in values.items():
+        known = view.observed.get(kind)
+        if known is None or known.at_ns <= at_ns:
+            view.observed[kind] = Observed(value, at_ns, by)
+    view.news2_ms = 0
 
 
 def apply_reading(view: BedView, reading: Reading) -> bool:
@@ -58,7 +95,7 @@ def apply_reading(view: BedView, reading: Reading) -> bool:
 
 def apply_alert(view: BedView, event: AlertEvent) -> None:
     """Take an alert event into the view. Applying an event twice changes nothing."""
-    if event.kind in (EventKind.FIRED, EventKind.ACKNOWLEDGED):
+    if event.is_open:
         view.alerts[event.alert] = event
     else:
         view.alerts.pop(event.alert, None)
@@ -66,20 +103,32 @@ def apply_alert(view: BedView, event: AlertEvent) -> None:
 
 def alarm_state(view: BedView) -> str:
     """Return none, low, medium, high or technical: the worst open alert of the bed."""
-    physiological = [e.priority for e in view.alerts.values() if not e.technical]
+    loud = [e for e in view.alerts.values() if not e.quiet]
+    physiological = [e.priority for e in loud if not e.technical]
     if physiological:
         return min(physiological, key=lambda p: PRIORITY_ORDER[p]).value
-    return "technical" if view.alerts else "none"
+    return "technical" if loud else "none"
 
 
 def encode_bed(view: BedView) -> dict[str, Any]:
     """Return what goes to the browser for one bed."""
+    care = view.care
+    loud = [e for e in view.alerts.values() if not e.quiet]
     return {
         "id": view.bed,
         "r": view.received_ms,
         "i": view.interval_s,
         "al": alarm_state(view),
-        "ack": bool(view.alerts) and all(e.acknowledged_by for e in view.alerts.values()),
+        "ack": bool(loud) and all(e.acknowledged_by for e in loud),
+        "st": care.state.value,
+        "until": care.until_ns // MS,
+        "why": care.reason,
+        "limits": care.limits,
+        "ex": [
+            [e.rule, e.by, e.reason, e.until_ns // MS, e.off, e.above, e.below]
+            for e in care.exceptions
+        ],
+        "news2": view.news2,
         "v": view.vitals,
     }
 
@@ -90,6 +139,15 @@ def encode_alert(event: AlertEvent) -> dict[str, Any]:
         "id": event.alert,
         "bed": event.bed,
         "kind": event.kind.value,
+        "open": event.is_open,
+        "rule": event.rule,
+        "muted": event.muted_by,
+        "reason": event.reason,
+        "until": event.shelved_until_ns // MS,
+        "latched": event.latched,
+        "extreme": event.extreme,
+        "role": event.role,
+        "step": event.step,
         "pri": event.priority.value,
         "tech": event.technical,
         "vital": event.vital,
@@ -107,5 +165,5 @@ def open_elsewhere(views: Iterable[BedView], bed: str) -> dict[str, int]:
     for view in views:
         if view.bed != bed and view.alerts:
             for event in view.alerts.values():
-                counts[event.priority] += not event.acknowledged_by
+                counts[event.priority] += not event.acknowledged_by and not event.quiet
     return counts

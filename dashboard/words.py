@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from care.roles import ROLES
+
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
@@ -72,6 +74,26 @@ WORDS: dict[str, tuple[str, str]] = {
     "history_empty": ("24 小时内无报警", "No alerts in the last 24 h"),
     "no_bed": ("没有这张床：{bed}", "No such bed: {bed}"),
     "back": ("返回总览", "Back to the wall"),
+    "latched": ("已过，待确认", "Over, to be acknowledged"),
+    "muted": ("已抑制", "Muted"),
+    "muted_by": ("被 {what} 抑制", "muted by {what}"),
+    "shelved": ("搁置至 {until}", "Shelved until {until}"),
+    "decline": ("无法处理，转交", "Can't take it"),
+    "declined": ("已转交", "Handed over"),
+    "told": ("已通知 {who}", "Told: {who}"),
+    "grouped": ("{beds} 张床：{what}", "{beds} beds: {what}"),
+    "show_all": ("展开", "Show"),
+    "undelivered": ("{n} 条通知未送达", "{n} notifications did not arrive"),
+    "news2_none": ("NEWS2 –", "NEWS2 –"),
+    "not_scored": ("未评分", "Not scored"),
+    "empty": ("空床", "Empty"),
+    "standby": ("外出", "Standby"),
+    "back_at": ("预计 {at} 返回", "back at {at}"),
+    "exceptions": ("个体化限值", "Patient limits"),
+    "until": ("至 {at}", "until {at}"),
+    "limits": ("治疗限制", "Treatment limits"),
+    "off": ("关闭", "off"),
+    "flush": ("冲洗/校零", "flushed"),
     "by": ("由 {who} 确认", "by {who}"),
     "missing": ("缺失", "missing"),
     "sentinel": ("无读数", "no reading"),
@@ -101,6 +123,9 @@ VITAL_SHORT: dict[str, tuple[str, str]] = {
 }
 
 
+ROLE_WORDS: dict[str, tuple[str, str]] = {f"role_{name}": texts for name, texts in ROLES.items()}
+
+
 def word(key: str, language: Language) -> str:
     """Return one word or sentence."""
     return WORDS[key][LANGUAGES.index(language)]
@@ -109,7 +134,7 @@ def word(key: str, language: Language) -> str:
 def script_words(language: Language) -> dict[str, str]:
     """Return what the scripts in the browser say, short names of vitals included."""
     at = LANGUAGES.index(language)
-    return {key: texts[at] for key, texts in WORDS.items()} | {
+    return {key: texts[at] for key, texts in (WORDS | ROLE_WORDS).items()} | {
         f"vital_{key}": texts[at] for key, texts in VITAL_SHORT.items()
     }
 

@@ -3,17 +3,21 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import psycopg
 import typer
 from rich.table import Table
 
-from hub import cli_data  # noqa: F401 - its commands register themselves
+from hub import cli_care, cli_data, cli_rules  # noqa: F401 - their commands register themselves
 from hub.cli_base import Json, app, call, err, out, read_settings, show
 from hub.settings import Settings
 from schemas.errors import HubError, StoreError
+
+if TYPE_CHECKING:
+    from dashboard.api_alerts import Services
+    from hub.sites import Sites
 
 
 def run_app() -> None:
@@ -77,6 +81,18 @@ def recorder() -> None:
 
 
 @app.command()
+def notifier() -> None:
+    """Run the notifier service: alerts to the phones of people on duty."""
+    from care.notifier import Notifier, load_people
+    from hub.logs import configure
+    from hub.process import run
+
+    settings = read_settings()
+    configure("notifier", settings.log)
+    run(Notifier(settings, load_people(settings.notifier.people)).run)
+
+
+@app.command()
 def dashboard() -> None:
     """Run the console."""
     from dashboard.app import serve
@@ -85,7 +101,29 @@ def dashboard() -> None:
 
     settings = read_settings()
     configure("dashboard", settings.log)
-    serve(settings, load_sites(settings.sites))
+    sites = load_sites(settings.sites)
+    serve(settings, sites, _services(settings, sites))
+
+
+def _services(settings: Settings, sites: "Sites") -> "Services":
+    """Return what the console asks that lies above its layer."""
+    from dashboard.api_alerts import Services
+    from hub.burden import burden
+    from hub.explain import rules_at, why
+    from hub.packs import load_rules
+    from schemas.times import to_datetime
+
+    rules = load_rules(settings.intake.pack, settings.intake.overlays, sites.regions())
+    labels = sites.labels()
+    return Services(
+        why=lambda connection, bed, at_ns, rule: why(
+            connection, settings, rules, labels, bed, at_ns, rule
+        ),
+        burden=lambda connection, first, last, bed: burden(
+            connection, (to_datetime(first), to_datetime(last)), bed
+        ),
+        rules=lambda connection, at_ns: rules_at(connection, at_ns, rules),
+    )
 
 
 @app.command()
@@ -165,7 +203,7 @@ def _patients(demo: bool, bed: str, scenario: str, beds: int, seed: int) -> list
         from importlib.resources import files
 
         sites = load_sites(Path(str(files("simulators").joinpath("demo_sites.toml"))))
-        return demo_patients(list(sites.labels()), seed)
+        return demo_patients(list(sites.beds()), seed)
     names = [f"sim/icu/bed-{i + 1:04}" for i in range(beds)] or [check_bed(bed)]
     return [
         make_patient(name, scenario if not beds else "stable", np.random.default_rng([seed, i]))

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
+from psycopg import AsyncConnection
 from rich.console import Console
 from rich.table import Table
 
@@ -53,6 +55,22 @@ def read_settings(data: Path | None = None) -> Settings:
 def call(work: Coroutine[Any, Any, None]) -> None:
     """Run a command's coroutine to its end."""
     asyncio.run(work)
+
+
+@asynccontextmanager
+async def open_tables(settings: Settings, run: str | None = None) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection to the live tables or to a run's, the embedded database serving."""
+    from hub.database import connect
+    from hub.runs import open_run
+    from hub.up import database_there
+
+    async with database_there(settings):
+        if run is not None:
+            async with open_run(settings.database_address, run) as connection:
+                yield connection
+        else:
+            async with await connect(settings.database_address) as connection:
+                yield connection
 
 
 def parse_when(text: str) -> datetime:

@@ -3,8 +3,7 @@
 import asyncio
 import csv
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import nullcontext
 from datetime import datetime
 from math import inf
 from pathlib import Path
@@ -12,30 +11,12 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from psycopg import AsyncConnection
 
-from hub.cli_base import Json, app, call, err, out, parse_when, read_settings, show
-from hub.settings import Settings
+from hub.cli_base import Json, app, call, err, open_tables, out, parse_when, read_settings, show
 from schemas.errors import HubError
 
 Run = Annotated[str | None, typer.Option("--run", help="Of this run, not of the live beds.")]
 FOREVER = "2200-01-01T00:00:00Z"
-
-
-@asynccontextmanager
-async def _tables(settings: Settings, run: str | None) -> AsyncIterator[AsyncConnection]:
-    """Yield a connection to the live tables or to a run's, the embedded database serving."""
-    from hub.database import connect
-    from hub.runs import open_run
-    from hub.up import database_there
-
-    async with database_there(settings):
-        if run is not None:
-            async with open_run(settings.database_address, run) as connection:
-                yield connection
-        else:
-            async with await connect(settings.database_address) as connection:
-                yield connection
 
 
 @app.command()
@@ -91,7 +72,7 @@ def _fetch(name: str, run: str | None = None, **parameters: Any) -> list[dict[st
     found: list[dict[str, Any]] = []
 
     async def work() -> None:
-        async with _tables(read_settings(), run) as connection:
+        async with open_tables(read_settings(), run) as connection:
             found.extend(await fetch(connection, name, **parameters))
 
     call(work())
@@ -224,7 +205,7 @@ def runs(
     found: list[dict[str, Any]] = []
 
     async def work() -> None:
-        async with _tables(read_settings(), None) as connection:
+        async with open_tables(read_settings(), None) as connection:
             if delete is not None:
                 schema_of(delete)
                 if delete not in {row["id"] for row in await list_runs(connection)}:
@@ -279,7 +260,7 @@ async def _export_csv(
     from hub.reads import export_rows
 
     rows = 0
-    async with _tables(read_settings(), run) as connection:
+    async with open_tables(read_settings(), run) as connection:
         with (
             nullcontext(sys.stdout)
             if output is None
@@ -306,7 +287,7 @@ async def _export_wfdb(
     from hub.export_wfdb import write_wfdb
     from hub.waves import read_waves
 
-    async with _tables(read_settings(), run) as connection:
+    async with open_tables(read_settings(), run) as connection:
         segments = await read_waves(connection, bed, *between, channel)
     samples, names = await asyncio.to_thread(write_wfdb, output, bed, segments)
     err.print(f"{output}.hea: {samples} samples of {', '.join(names)}", highlight=False)

@@ -80,6 +80,13 @@ class RecorderSettings(_Section):
     runs_kept: int = Field(50, ge=1, le=1000, description="runs kept; older ones are dropped")
 
 
+class NotifierSettings(_Section):
+    """Telling people on duty: secondary to the ward station."""
+
+    people: Path | None = Field(None, description="people.toml: who can be told, and where")
+    timeout_s: float = Field(20, ge=1, le=300, description="an attempt without answer fails then")
+
+
 class DashboardSettings(_Section):
     """The console."""
 
@@ -105,6 +112,7 @@ class Settings(BaseSettings):
     intake: IntakeSettings = IntakeSettings()
     recorder: RecorderSettings = RecorderSettings()
     dashboard: DashboardSettings = DashboardSettings()
+    notifier: NotifierSettings = NotifierSettings()
 
     @property
     def broker_address(self) -> str:

@@ -20,7 +20,8 @@ from typing import TextIO
 import psycopg
 from rich.console import Console
 
-from hub import accounts, embedded
+from care import notifier
+from hub import accounts, demo, embedded
 from hub.broker import Connection
 from hub.clock import now_ns
 from hub.database import connect, migrate
@@ -28,6 +29,7 @@ from hub.process import die_with_parent
 from hub.reads import Row, fetch
 from hub.refusals import watch
 from hub.settings import Settings
+from hub.sites import load_sites
 from ingest import intake, recorder, wave_recorder
 from schemas.codec import decode_health
 from schemas.errors import BrokerError, DecodeError, HubError, SettingsError
@@ -247,6 +249,9 @@ async def _up(
         watching = asyncio.create_task(watch(settings.broker_address, log, stop), name="refusals")
     await _start_services(supervisor)
     signins = await _accounts(settings, demo=plan.demo)
+    if plan.demo:
+        async with await connect(settings.database_address) as connection:
+            await demo.seed(settings, connection, load_sites(settings.sites))
     url = f"http://{settings.dashboard.host}:{settings.dashboard.port}/"
     supervisor.say(f"\n[bold]Vigil 守望[/] is up after {time.monotonic() - began:.1f} s")
     supervisor.say(f"  console   [bold]{url}[/]")
@@ -334,6 +339,7 @@ async def _prepare_sessions(settings: Settings) -> None:
         (intake.CLIENT_ID, RAW_FILTERS),
         (recorder.CLIENT_ID, recorder.FILTERS),
         (wave_recorder.CLIENT_ID, (WAVES_FILTER,)),
+        (notifier.CLIENT_ID, notifier.FILTERS),
     )
     there = "".join(f"{client_id} {' '.join(filters)}\n" for client_id, filters in sessions)
     if marker.exists() and marker.read_text("utf-8") == there:
@@ -365,6 +371,7 @@ async def _start_services(supervisor: Supervisor) -> None:
     for name, ready in (
         ("recorder", healthy("recorder")),
         ("intake", healthy("intake")),
+        ("notifier", healthy("notifier")),
         ("dashboard", listening),
     ):
         await supervisor.start(service_child(name, logs), ready)

@@ -6,6 +6,7 @@
   const RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
   const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
+  const ALIKE = 3, MUTED_SHOWN = 100;
   const ORDER = {high: 0, medium: 1, low: 2};
   const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(),
                  tiles: new Map(), others: {}, socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
@@ -118,14 +119,21 @@
     node.dataset.bed = id;
     const number = make("span", "num", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`);
     const badge = make("span", "badge"), age = make("span", "age");
-    top.append(number, badge, age);
+    const scored = make("span", "score");
+    top.append(number, badge, scored, age);
     const parts = CELLS.map(makeCell);
     parts[4].node.classList.add("wide");
     cells.append(...parts.map((p) => p.node));
     node.append(top, cells);
-    const tile = {node, badge, age, parts, note, id};
+    const tile = {node, badge, age, parts, note, id, score: scored};
     state.tiles.set(id, tile);
     return tile;
+  }
+  function score(bed) {
+    if (!bed || !bed.r || bed.st === "empty") return {text: "", risk: "none"};
+    const [total, risk] = bed.news2;
+    if (risk === "age" || risk === "pregnancy") return {text: `NEWS2 ${say("not_scored")}`, risk: "none"};
+    return total === null ? {text: "", risk: "none"} : {text: `NEWS2 ${total}`, risk};
   }
   function drawTile(tile) {
     const bed = state.beds.get(tile.id), stale = isStale(bed);
@@ -136,7 +144,13 @@
     mark(tile.node, "ack", String(!!(bed && bed.ack)));
     dress(tile.badge, `badge ${alarm}`);
     set(tile.badge, alarm === "none" ? "" : `${{high: "***", medium: "**", low: "*", technical: "⚙"}[alarm]} ${say(alarm)}${bed.ack ? " ✓" : ""}`);
-    set(tile.age, !bed || !bed.r ? say("never") : stale ? ago(now() - bed.r, "for_") : "");
+    const care = bed ? bed.st : "monitored";
+    mark(tile.node, "care", care);
+    set(tile.age, care === "empty" ? say("empty") : care === "standby" ? say("standby")
+      : !bed || !bed.r ? say("never") : stale ? ago(now() - bed.r, "for_") : "");
+    const s = score(bed);
+    set(tile.score, s.text);
+    mark(tile.score, "risk", s.risk);
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
   }
   function drawAll() {
@@ -156,10 +170,11 @@
     const node = document.getElementById("summary");
     if (!node) return;
     const count = {high: 0, medium: 0, low: 0};
-    for (const a of state.alerts.values()) count[a.pri] += 1;
+    for (const a of state.alerts.values()) if (!a.muted) count[a.pri] += 1;
     const words = (c) => ["high", "medium", "low"].filter((p) => c[p]).map((p) => `${say(p)} ${c[p]}`).join(" · ");
     const others = state.only ? words(state.others) : "";
-    set(node, [words(count) || say("no_alerts"), others && `${say("other_beds")} ${others}`].filter(Boolean).join("  |  "));
+    const failed = state.undelivered ? `⚠ ${say("undelivered", {n: state.undelivered})}` : "";
+    set(node, [words(count) || say("no_alerts"), others && `${say("other_beds")} ${others}`, failed].filter(Boolean).join("  |  "));
     mark(node, "others", state.only && state.others.high ? "high" : "none");
   }
 
@@ -171,39 +186,82 @@
     row.append(make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${say(level)}`),
                make("span", "", clock(alert.onset)));
     if (alert.delayed) row.append(make("span", "", say("delayed")));
+    if (alert.latched) row.append(make("span", "mark latched", say("latched")));
     const sentence = make("p");
     const link = make("a", "", state.lang === "zh" ? alert.zh : alert.en);
     link.href = `/bed/${alert.bed}`;
     sentence.append(link);
     item.append(row, sentence);
+    if (alert.muted) {
+      const until = alert.until ? say("shelved", {until: clock(alert.until).slice(0, 5)}) : say("muted_by", {what: alert.muted});
+      item.classList.add("quiet");
+      item.append(make("div", "done", [until, alert.until ? alert.reason : ""].filter(Boolean).join(" · ")));
+      return item;
+    }
+    if (alert.role && !alert.ack) item.append(make("div", "done told", say("told", {who: say(`role_${alert.role}`)})));
     if (alert.ack) item.append(make("div", "done", `✓ ${say("by", {who: alert.ack})}`));
     else {
       const button = make("button", "", say("acknowledge"));
       button.type = "button";
-      button.addEventListener("click", () => acknowledge(alert, button));
-      item.append(button);
+      button.addEventListener("click", () => act(alert, button, "acknowledge"));
+      const buttons = make("div", "buttons");
+      buttons.append(button);
+      if (alert.role && alert.role !== "remote-intensivist") {
+        const other = make("button", "second", say("decline"));
+        other.type = "button";
+        other.addEventListener("click", () => act(alert, other, "decline"));
+        buttons.append(other);
+      }
+      item.append(buttons);
     }
     return item;
   }
-  async function acknowledge(alert, button) {
+  async function act(alert, button, what) {
     button.disabled = true;
     button.textContent = say("acknowledging");
     try {
-      const answer = await fetch(`/api/beds/${alert.bed}/alerts/${alert.id}/acknowledge`, {method: "POST"});
+      const answer = await fetch(`/api/beds/${alert.bed}/alerts/${alert.id}/${what}`, {method: "POST"});
       if (!answer.ok && answer.status !== 409) throw new Error(answer.status);
+      if (what === "decline") button.textContent = say("declined");
     } catch {
       button.disabled = false;
       button.textContent = say("ack_failed");
     }
   }
+  // A power cut is one card a hospital, not one a bed: more than a few alike, unacknowledged, stand together.
+  function together(open) {
+    const groups = new Map(), items = [];
+    for (const a of open) {
+      const key = a.ack || !a.tech ? a.id : `${a.bed.split("/")[0]} ${a.rule}`;
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(a);
+    }
+    for (const some of groups.values()) {
+      if (some.length <= ALIKE) { items.push(...some.map(alertItem)); continue; }
+      const place = state.places[some[0].bed] || {h: some[0].bed.split("/")[0]};
+      const what = (state.lang === "zh" ? some[0].zh.split("：")[1] : some[0].en.split(": ")[1] || "").split(/[，,]/)[0];
+      const group = make("details", "alert technical group");
+      group.append(make("summary", "", `⚙ ${place.h} · ${say("grouped", {beds: some.length, what})}`), ...some.slice(0, MUTED_SHOWN).map(alertItem));
+      items.push(group);
+    }
+    return items;
+  }
   function drawRail() {
     const rail = document.getElementById("rail");
     if (!rail) return;
-    const open = [...state.alerts.values()].sort((a, b) =>
+    const all = [...state.alerts.values()].sort((a, b) =>
       (!!a.ack - !!b.ack) || (a.tech - b.tech) || (ORDER[a.pri] - ORDER[b.pri]) || (b.onset - a.onset));
+    const open = all.filter((a) => !a.muted), muted = all.filter((a) => a.muted);
     const head = make("div", "head");
     head.append(make("h2", "", `${say("alerts")} ${open.length || ""}`));
-    rail.replaceChildren(head, ...(open.length ? open.map(alertItem) : [make("p", "note", say("no_alerts"))]));
+    rail.replaceChildren(head, ...(open.length ? together(open) : [make("p", "note", say("no_alerts"))]));
+    if (muted.length) {
+      const kept = make("details", "kept");
+      kept.open = !!rail.vigilKept;
+      kept.addEventListener("toggle", () => { rail.vigilKept = kept.open; });
+      kept.append(make("summary", "", `${say("muted")} ${muted.length}`), ...muted.slice(0, MUTED_SHOWN).map(alertItem));
+      rail.append(kept);
+    }
     drawSummary();
   }
 
@@ -213,15 +271,15 @@
     const place = state.places[state.only] || {h: "", u: "", n: state.only.split("/")[2]};
     const title = make("div", "bed-title"), back = make("a", "back", `← ${say("wall")}`);
     back.href = "/";
-    const age = make("span", "where");
+    const age = make("span", "where"), care = make("div", "care");
     title.append(back, make("h1", "", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`),
                  make("span", "where", `${place.h} ${place.u}`), age);
     const grid = make("div", "big"), rail = make("div", "rail");
     rail.id = "rail";
     const parts = BIG.map(makeCell);
     grid.append(...parts.map((p) => p.node));
-    node.replaceChildren(title, grid, rail);
-    big = {parts, age};
+    node.replaceChildren(title, care, grid, rail);
+    big = {parts, age, care};
     drawNumbers();
     drawRail();
   }
@@ -237,6 +295,32 @@
     const waves = window.vigilWaves && performance.now() - window.vigilWaves.heard < 3000;
     set(big.age, !stale ? say("live") : waves ? say("waves_only") : bed && bed.r ? `${say("stale")} · ${ago(now() - bed.r)}` : say("never"));
     mark(big.age, "stale", String(stale && !waves));
+    drawCare(bed);
+  }
+
+  // What is not as usual with this patient: state of the bed, score, limits of treatment, limits changed for them.
+  function drawCare(bed) {
+    const at = (ms) => { const d = new Date(ms); return `${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(ms).slice(0, 5)}`; };
+    const notes = [];
+    if (bed) {
+      const s = score(bed);
+      notes.push(["score", s.text || (bed.r && bed.st !== "empty" ? say("news2_none") : ""), s.risk]);
+      if (bed.st === "empty") notes.push(["state", say("empty")]);
+      if (bed.st === "standby") notes.push(["state", `${say("standby")} · ${bed.why} · ${say("back_at", {at: at(bed.until)})}`]);
+      for (const limit of bed.limits) notes.push(["limit", `${say("limits")}: ${limit}`]);
+      for (const [rule, by, why, until, off, above, below] of bed.ex) {
+        const change = off ? say("off") : above !== null && above !== undefined ? `> ${above}` : `< ${below}`;
+        notes.push(["exception", `${say("exceptions")}: ${rule} ${change} · ${why} · ${by} · ${say("until", {at: at(until)})}`]);
+      }
+    }
+    const text = JSON.stringify(notes);
+    if (big.care.vigilText === text) return;
+    big.care.vigilText = text;
+    big.care.replaceChildren(...notes.filter((n) => n[1]).map(([kind, words, risk]) => {
+      const node = make("span", kind, words);
+      if (risk) node.dataset.risk = risk;
+      return node;
+    }));
   }
 
   /* ---- the socket ---- */
@@ -248,10 +332,11 @@
     if (frame.full) { state.beds.clear(); state.alerts.clear(); }
     for (const bed of frame.b) state.beds.set(bed.id, bed);
     for (const alert of frame.a) {
-      if (alert.kind === "fired" || alert.kind === "acknowledged") state.alerts.set(alert.id, alert);
+      if (alert.open) state.alerts.set(alert.id, alert);
       else state.alerts.delete(alert.id);
     }
     state.status = frame.status;
+    state.undelivered = frame.undelivered;
     if (state.only) { state.others = frame.others; drawSummary(); }
     if (state.only) drawNumbers();
     else {

@@ -1,0 +1,68 @@
+"""What routes share: who asks, which bed, the database, the message bus; errors as answers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import psycopg
+from fastapi import Depends, HTTPException, Request
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from dashboard.feed import Feed
+from dashboard.gate import Person
+from schemas.errors import BrokerError, HubError, StoreError, TopicError
+from schemas.times import parse_time
+from schemas.topics import check_bed
+
+
+def person_of(request: Request) -> Person:
+    """Return who is signed in; the gate has let nobody else through."""
+    person: Person = request.state.person
+    return person
+
+
+def bed_of(hospital: str, unit: str, bed: str) -> str:
+    """Return the bed of a path; 422 naming the level that is wrong."""
+    try:
+        return check_bed(f"{hospital}/{unit}/{bed}")
+    except TopicError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+Who = Annotated[Person, Depends(person_of)]
+Bed = Annotated[str, Depends(bed_of)]
+
+
+def time_ns(text: str | None, otherwise_ns: int) -> int:
+    """Return an RFC 3339 time of a query as ns; 422 saying how to write it."""
+    if not text:
+        return otherwise_ns
+    try:
+        return parse_time(text.replace(" ", "+"))  # a plus that was not escaped
+    except ValueError as error:
+        raise HTTPException(422, f"time {text[:40]!r}: {error}; write RFC 3339") from None
+
+
+@asynccontextmanager
+async def database(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection; what is wrong with the request is 404 or 422, a database away 503."""
+    try:
+        async with pool.connection() as connection:
+            yield connection
+    except (psycopg.OperationalError, PoolTimeout):
+        raise HTTPException(503, "the database is away; live alerting goes on") from None
+    except StoreError as error:
+        raise HTTPException(404, str(error)) from None
+    except HubError as error:
+        raise HTTPException(422, str(error)) from None
+
+
+async def send(feed: Feed, topic: str, payload: bytes) -> None:
+    """Publish for a person; 503 when the message bus is away and nothing was done."""
+    if feed.connection is None:
+        raise HTTPException(503, "the message bus is away; nothing was done")
+    try:
+        await feed.connection.publish(topic, payload)
+    except BrokerError:
+        raise HTTPException(503, "the message bus was lost; try again") from None

@@ -1,0 +1,293 @@
+"""Routes of care: stays, states of beds, exceptions, ladders, duty; and what is published of it."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+import structlog
+from fastapi import APIRouter
+from msgspec import to_builtins
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from pydantic import BaseModel, ConfigDict, Field
+
+from care import store
+from care.publish import Publisher
+from care.roles import ROLES
+from care.store import Patient
+from dashboard.api_base import Bed, Who, database, time_ns
+from dashboard.feed import Feed
+from hub.clock import now_ns
+from schemas.care import PatientException, Rung
+from schemas.codec import encode_json
+from schemas.errors import BrokerError
+from schemas.topics import config_topic
+
+log = structlog.get_logger()
+
+CARE_PERIOD_S = 2.0
+PRESENCE_PERIOD_S = 5.0
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PatientBody(_Body):
+    """What rules need of a patient; scale 2 only with who ordered it."""
+
+    age: float | None = Field(None, ge=0, le=130)
+    pregnant: bool = False
+    spo2_scale: int = Field(1, ge=1, le=2)
+    spo2_ordered_by: str = Field("", max_length=64)
+    limits: list[str] = Field(default_factory=list, max_length=20)
+
+    def patient(self) -> Patient:
+        """Return it as care knows it."""
+        return Patient(
+            self.age, self.pregnant, self.spo2_scale, self.spo2_ordered_by, tuple(self.limits)
+        )
+
+
+class AdmitBody(PatientBody):
+    """A patient for a bed. ``at``: RFC 3339, or now."""
+
+    bed: str
+    at: str | None = None
+
+
+class AtBody(_Body):
+    """When it happened; now when it is left out."""
+
+    at: str | None = None
+
+
+class MoveBody(AtBody):
+    """Where the patient goes."""
+
+    bed: str
+
+
+class SwapBody(AtBody):
+    """With whom the patient changes beds."""
+
+    other: str
+
+
+class CorrectBody(_Body):
+    """An interval that was entered wrongly, by its beginning, and what is right."""
+
+    begins: str
+    bed: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+class StateBody(_Body):
+    """empty, monitored, or standby with a time of return and a reason."""
+
+    state: str
+    until: str | None = None
+    reason: str = Field("", max_length=300)
+
+
+class ExceptionBody(_Body):
+    """A limit for one patient; exactly one of above, below and off."""
+
+    rule: str = Field(max_length=80)
+    reason: str = Field(max_length=300)
+    until: str
+    above: float | None = None
+    below: float | None = None
+    off: bool = False
+
+
+class LadderBody(_Body):
+    """The steps of a unit's ladder; none: no escalation."""
+
+    steps: list[dict[str, Any]] = Field(max_length=10)
+
+
+class DutyBody(_Body):
+    """A person on duty between two times."""
+
+    role: str
+    username: str = Field(max_length=64)
+    start: str
+    end: str
+
+
+def make_care_router(pool: AsyncConnectionPool) -> APIRouter:  # noqa: C901, PLR0915 - one closure
+    """Return the routes. What they change is published for intake within seconds."""
+    router = APIRouter(prefix="/api/care", tags=["care"])
+
+    @router.get("")
+    async def everything() -> dict[str, Any]:
+        """Return every hospital: beds, stays, exceptions, ladders, duty."""
+        async with database(pool) as connection:
+            return {
+                h: to_builtins(c) for h, c in (await store.configs(connection, now_ns())).items()
+            }
+
+    @router.get("/roles")
+    async def roles() -> dict[str, tuple[str, str]]:
+        """List the roles of people, zh and en."""
+        return ROLES
+
+    @router.get("/stays")
+    async def stays(bed: str | None = None) -> list[dict[str, Any]]:
+        """List who lay where, when."""
+        async with database(pool) as connection:
+            found = await store.read_places(connection)
+        return [
+            {"stay": p.stay, "bed": p.bed, "start_ns": p.start_ns, "end_ns": p.end_ns}
+            for p in found
+            if bed in (None, p.bed)
+        ]
+
+    @router.post("/stays", status_code=201)
+    async def admit(body: AdmitBody, person: Who) -> dict[str, str]:
+        """Put a new patient into a bed."""
+        now = now_ns()
+        async with database(pool) as connection:
+            stay = await store.admit(
+                connection,
+                body.bed,
+                body.patient(),
+                by=person.username,
+                at_ns=time_ns(body.at, now),
+                now_ns=now,
+            )
+        return {"stay": stay}
+
+    @router.put("/stays/{stay}/patient", status_code=204)
+    async def patient(stay: str, body: PatientBody, person: Who) -> None:
+        """Set age, pregnancy, the order for scale 2, treatment limits."""
+        async with database(pool) as connection:
+            await store.change_patient(connection, stay, body.patient(), by=person.username)
+
+    @router.post("/stays/{stay}/discharge", status_code=204)
+    async def discharge(stay: str, body: AtBody, person: Who) -> None:
+        """Let a patient leave; the bed is empty then."""
+        now = now_ns()
+        at = time_ns(body.at, now)
+        async with database(pool) as connection:
+            await store.discharge(connection, stay, by=person.username, at_ns=at, now_ns=now)
+
+    @router.post("/stays/{stay}/move", status_code=204)
+    async def move(stay: str, body: MoveBody, person: Who) -> None:
+        """Move a patient to a free bed."""
+        now = now_ns()
+        at = time_ns(body.at, now)
+        async with database(pool) as connection:
+            await store.move(connection, stay, body.bed, by=person.username, at_ns=at, now_ns=now)
+
+    @router.post("/stays/{stay}/swap", status_code=204)
+    async def swap(stay: str, body: SwapBody, person: Who) -> None:
+        """Let two patients change beds."""
+        now = now_ns()
+        at = time_ns(body.at, now)
+        async with database(pool) as connection:
+            await store.swap(connection, stay, body.other, by=person.username, at_ns=at, now_ns=now)
+
+    @router.post("/stays/{stay}/correct", status_code=204)
+    async def correct(stay: str, body: CorrectBody, person: Who) -> None:
+        """Correct where a patient lay, afterwards."""
+        begins = time_ns(body.begins, 0)
+        async with database(pool) as connection:
+            await store.correct(
+                connection,
+                stay,
+                begins,
+                bed=body.bed,
+                new_start_ns=None if body.start is None else time_ns(body.start, 0),
+                new_end_ns=None if body.end is None else time_ns(body.end, 0),
+                by=person.username,
+                now_ns=now_ns(),
+            )
+
+    @router.post("/stays/{stay}/exceptions", status_code=204)
+    async def add_exception(stay: str, body: ExceptionBody, person: Who) -> None:
+        """Change a limit for one patient: with author, reason and end."""
+        changed = PatientException(
+            body.rule,
+            person.username,
+            body.reason,
+            time_ns(body.until, 0),
+            body.above,
+            body.below,
+            body.off,
+        )
+        async with database(pool) as connection:
+            await store.add_exception(connection, stay, changed, now_ns=now_ns())
+
+    @router.delete("/stays/{stay}/exceptions/{rule:path}", status_code=204)
+    async def end_exception(stay: str, rule: str, person: Who) -> None:
+        """End an exception before its time."""
+        async with database(pool) as connection:
+            await store.end_exception(connection, stay, rule, by=person.username, now_ns=now_ns())
+
+    @router.put("/beds/{hospital}/{unit}/{bed}/state", status_code=204)
+    async def state(name: Bed, body: StateBody, person: Who) -> None:
+        """Say that a bed is empty, monitored, or on standby until a time."""
+        until = None if body.until is None else time_ns(body.until, 0)
+        async with database(pool) as connection:
+            await store.set_state(
+                connection,
+                name,
+                body.state,
+                by=person.username,
+                until_ns=until,
+                reason=body.reason,
+                now_ns=now_ns(),
+            )
+
+    @router.put("/units/{hospital}/{unit}/ladder", status_code=204)
+    async def ladder(hospital: str, unit: str, body: LadderBody, person: Who) -> None:
+        """Set a unit's ladder."""
+        steps = tuple(Rung(str(s.get("role", "")), dict(s.get("after_s", {}))) for s in body.steps)
+        async with database(pool) as connection:
+            await store.set_ladder(connection, f"{hospital}/{unit}", steps, by=person.username)
+
+    @router.post("/units/{hospital}/{unit}/duty", status_code=201)
+    async def duty(hospital: str, unit: str, body: DutyBody, person: Who) -> None:
+        """Put a person on duty."""
+        between = (time_ns(body.start, 0), time_ns(body.end, 0))
+        async with database(pool) as connection:
+            await store.add_duty(
+                connection,
+                f"{hospital}/{unit}",
+                body.role,
+                body.username,
+                between,
+                by=person.username,
+            )
+
+    return router
+
+
+async def publish_care(feed: Feed, pool: AsyncConnectionPool) -> None:
+    """Publish what care knows whenever it changes, by a person or by time, while both are there."""
+    publisher = Publisher()
+    while True:
+        await asyncio.sleep(CARE_PERIOD_S)
+        if feed.connection is None:
+            publisher = Publisher()  # say everything again to a broker that was away
+            continue
+        try:
+            async with pool.connection() as connection:
+                changed = await publisher.publish(connection, feed.connection, now_ns())
+            if changed:
+                log.info("care_published", hospitals=len(changed))
+        except (psycopg.OperationalError, PoolTimeout, BrokerError):
+            continue  # the next round tries again
+
+
+async def publish_presence(feed: Feed) -> None:
+    """Say every few seconds which roles have a console open."""
+    while True:
+        if feed.connection is not None:
+            for hospital, presence in feed.presence().items():
+                feed.connection.publish_soon(
+                    config_topic(hospital, "presence"), encode_json(presence)
+                )
+        await asyncio.sleep(PRESENCE_PERIOD_S)
