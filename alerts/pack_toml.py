@@ -183,7 +183,7 @@ class PackToml(Struct, forbid_unknown_fields=True):
     annunciation: AnnunciationToml = AnnunciationToml()
 
 
-class SetToml(Struct, forbid_unknown_fields=True):
+class SetToml(Struct, forbid_unknown_fields=True, frozen=True):
     """``[[set]]`` in an overlay: what it changes of a rule of the baseline."""
 
     rule: str

@@ -362,7 +362,8 @@ def device_alarm(
         raised = replace(raised, acknowledged_by=None)
         bed.climbs.pop(event.alert, None)
         bed.open[event.alert] = raised
-        return [raised, *handling.call(engine, name, bed, raised, now_ns)]
+        events = [raised, *handling.call(engine, name, bed, raised, now_ns)]
+        return events + handling.remute(engine, name, bed, now_ns)
     if len(bed.technical) >= ALARMS_KEPT:
         return []
     words = monitor_sentence(engine.label(name), alarm.zh or alarm.alarm, alarm.en or alarm.alarm)

@@ -71,19 +71,19 @@ class Notifier:
         self._people = people
         self._send = send
         self._units: dict[str, UnitCare] = {}
-        self._journal = Journal(settings.data / "notifier" / "journal.sqlite")
-        for payload in self._journal.care():
+        self.journal = Journal(settings.data / "notifier" / "journal.sqlite")
+        for payload in self.journal.care():
             self._units |= decode_care(payload).units
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connection: Connection | None = None
-        self._results: list[Delivery] = []
+        self.results: list[Delivery] = []
         self._sent = self._failed = self._unreadable = 0
         self._reporter = Reporter("notifier", self._counters)
 
     def _counters(self) -> dict[str, float]:
         return {
-            "waiting": self._journal.waiting(),
+            "waiting": self.journal.waiting(),
             "sent": self._sent,
             "failed": self._failed,
             "hanging": len(self._busy),
@@ -103,7 +103,7 @@ class Notifier:
                 will=self._reporter.will(),
             )
 
-        self._report("unknown", self._journal.begun(), "the notifier died while sending", 1)
+        self._report("unknown", self.journal.begun(), "the notifier died while sending", 1)
         tasks = {
             asyncio.create_task(stay_connected(connect, self._serve, stop), name="serve"),
             asyncio.create_task(self._sending(), name="sending"),
@@ -113,7 +113,7 @@ class Notifier:
         for task in [*tasks, *self._tasks]:
             task.cancel()
         results = await asyncio.gather(*tasks, *self._tasks, return_exceptions=True)
-        self._journal.close()
+        self.journal.close()
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -125,7 +125,7 @@ class Notifier:
             async for envelopes in connection.batches():
                 some = [notice for envelope in envelopes for notice in self._take(envelope)]
                 if some:
-                    self._journal.promise(some, now_ns())
+                    self.journal.promise(some, now_ns())
                 connection.ack([envelope.mid for envelope in envelopes])
         finally:
             self._connection = None
@@ -138,10 +138,10 @@ class Notifier:
         try:
             if envelope.topic.endswith("/config/care"):
                 self._units |= decode_care(envelope.payload).units
-                self._journal.keep_care(envelope.topic, envelope.payload)
+                self.journal.keep_care(envelope.topic, envelope.payload)
                 return []
             if envelope.retain or self._settings.notifier.people is None:
-                return []  # nobody can be told; or what was open already when we came: it has been told, or is being told
+                return []  # nobody can be told; or it was open already when we came
             return notices(decode_alert(envelope.payload), self._units)
         except DecodeError as error:
             self._unreadable += 1
@@ -152,20 +152,20 @@ class Notifier:
         while True:
             await asyncio.sleep(GATHER_S)
             now = now_ns()
-            self._report("failed", self._journal.overflow(), "too many notices were waiting", 0)
+            self._report("failed", self.journal.overflow(), "too many notices were waiting", 0)
             by_person: dict[str, list[tuple[Notice, int]]] = defaultdict(list)
-            for notice, attempts in self._journal.due(now):
+            for notice, attempts in self.journal.due(now):
                 by_person[notice.person].append((notice, attempts))
             for person, some in by_person.items():
                 if person not in self._busy:
                     self._busy.add(person)
-                    task = asyncio.create_task(self._tell(person, some), name=f"tell-{person}")
+                    task = asyncio.create_task(self.tell(person, some), name=f"tell-{person}")
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
-            self._journal.forget(now)
+            self.journal.forget(now)
             self._publish()
 
-    async def _tell(self, name: str, some: list[tuple[Notice, int]]) -> None:
+    async def tell(self, name: str, some: list[tuple[Notice, int]]) -> None:
         """Tell one person what is due; while an address hangs, that person waits, nobody else."""
         found = [notice for notice, _ in some]
         attempts = max(count for _, count in some) + 1
@@ -173,10 +173,10 @@ class Notifier:
         person = self._people.get(name)
         if person is None or not person.urls:
             self._busy.discard(name)
-            self._journal.mark(ids, "failed", attempts, 0)
+            self.journal.mark(ids, "failed", attempts, 0)
             self._report("failed", found, "no address for this person in people.toml", attempts)
             return
-        self._journal.mark(ids, "begun", attempts, 0)
+        self.journal.mark(ids, "begun", attempts, 0)
         title, body = wording(person.language, found)
         loop = asyncio.get_running_loop()
         done: asyncio.Future[tuple[bool, str]] = loop.create_future()
@@ -202,14 +202,14 @@ class Notifier:
     def _settle(self, found: list[Notice], attempts: int, *, good: bool, detail: str) -> None:
         ids = [notice.id for notice in found]
         if good:
-            self._journal.mark(ids, "sent", attempts, 0)
+            self.journal.mark(ids, "sent", attempts, 0)
             self._report("sent", found, detail, attempts)
         elif attempts > len(RETRY_S):
-            self._journal.mark(ids, "failed", attempts, 0)
+            self.journal.mark(ids, "failed", attempts, 0)
             self._report("failed", found, detail, attempts)
         else:
             again_ns = now_ns() + int(RETRY_S[attempts - 1] * S)
-            self._journal.mark(ids, "due", attempts, again_ns)
+            self.journal.mark(ids, "due", attempts, again_ns)
             self._report("failed", found, f"{detail}; trying again", attempts)
 
     def _report(self, state: str, found: list[Notice], detail: str, attempts: int) -> None:
@@ -218,7 +218,7 @@ class Notifier:
             self._failed += state != "sent"
             person = self._people.get(notice.person)
             target = person.urls[0].partition(":")[0] if person and person.urls else ""
-            self._results.append(
+            self.results.append(
                 Delivery(
                     1,
                     notice.id,
@@ -238,9 +238,9 @@ class Notifier:
     def _publish(self) -> None:
         """Say what became of notices; while the broker is away, it waits here."""
         connection = self._connection
-        if connection is None or not self._results:
+        if connection is None or not self.results:
             return
-        results, self._results = self._results, []
+        results, self.results = self.results, []
         by_hospital: dict[str, list[Delivery]] = defaultdict(list)
         for delivery in results:
             by_hospital[delivery.bed.partition("/")[0]].append(delivery)

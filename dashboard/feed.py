@@ -53,6 +53,8 @@ from schemas.wire import Health, JudgedBatch
 log = structlog.get_logger()
 
 HEARTBEAT_S = 1.0
+URGENT_S = 0.005
+"""An alert does not wait for the next frame, only so long for what comes with it."""
 HEALTH_STALE_NS = 8 * S
 MAX_BEDS = 5_000
 SCORE_MS = 5_000
@@ -84,6 +86,7 @@ class Feed:
         self._events: dict[str, AlertEvent] = {}
         self._health: dict[str, Health] = {}
         self._round = 0
+        self._urgent = asyncio.Event()
         self._oldest_ns = 0
         self._arrived_ns = 0
         self._frame: tuple[int, frozenset[str], bytes] = (-1, frozenset(), b"")
@@ -214,6 +217,7 @@ class Feed:
             apply_alert(self._view(event.bed), event)
             self._changed.add(event.bed)
         self._events[event.alert] = event
+        self._urgent.set()
 
     def presence(self) -> dict[str, Presence]:
         """Return, by hospital, which roles have a console open in units that have a ladder."""
@@ -280,7 +284,13 @@ class Feed:
         beat = loop.time()
         said = self.status()
         while True:
-            await asyncio.sleep(period_s)
+            try:
+                async with asyncio.timeout(period_s):
+                    await self._urgent.wait()
+                await asyncio.sleep(URGENT_S)
+            except TimeoutError:
+                pass
+            self._urgent.clear()
             status = self.status()
             changed, self._changed = self._changed, set()
             events, self._events = self._events, {}

@@ -204,19 +204,22 @@ def draw(result: dict[str, Any], path: Path) -> None:
         rows = result["burden"]
         names = list(rows)
         onsets = list(evaluation.ONSETS)
-        figure, axes = plt.subplots(1, 1 + len(onsets), figsize=(12, 4), layout="constrained")
+        panels = [
+            ("Alerts a bed-day", [rows[n]["alerts_per_bed_day"] or 0 for n in names]),
+            ("Share of time in alarm", [rows[n]["share_of_time_in_alarm"] or 0 for n in names]),
+        ] + [
+            (
+                f"{onset.replace('_', ' ')}:\nalert in force a row before",
+                [rows[n]["onsets"][onset]["announced_share"] or 0 for n in names],
+            )
+            for onset in onsets
+        ]
+        figure, axes = plt.subplots(1, len(panels), figsize=(13, 4), layout="constrained")
         colours = [our_colour, *[naive_colour] * (len(names) - 1)]
-        bars = axes[0].bar(
-            names, [rows[n]["alerts_per_bed_day"] or 0 for n in names], color=colours
-        )
-        axes[0].bar_label(bars)
-        axes[0].set_title("Alerts a bed-day")
-        for axis, onset in zip(axes[1:], onsets, strict=True):
-            shares = [rows[n]["onsets"][onset]["announced_share"] or 0 for n in names]
-            axis.bar_label(axis.bar(names, shares, color=colours))
-            axis.set_ylim(0, 1)
-            axis.set_title(f"{onset}: alert in force one row before")
-        for axis in axes:
+        for axis, (title, heights) in zip(axes, panels, strict=True):
+            axis.bar_label(axis.bar(names, heights, color=colours))
+            axis.set_title(title, fontsize=10)
+            axis.tick_params(axis="x", labelsize=8)
             axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{result['recording']}, rules {result['pack']['version']}")
     figure.savefig(path, dpi=120)

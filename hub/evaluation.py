@@ -198,6 +198,8 @@ class Stay:
     onsets: dict[str, int] = field(default_factory=dict)
     announced: dict[str, int] = field(default_factory=dict)
     announced_same_organ: dict[str, int] = field(default_factory=dict)
+    fresh: dict[str, int] = field(default_factory=dict)
+    announced_fresh: dict[str, int] = field(default_factory=dict)
 
 
 def naive_spans(record: Recording, limits: str) -> list[Span]:
@@ -249,7 +251,16 @@ def measure(record: Recording, found: list[Span]) -> Stay:
         stay.announced_same_organ[name] = sum(
             _in_force(found, float(times[i - 1]), organ) for i in onsets
         )
+        fresh = [i for i in onsets if not np.any(values[_day_before(times, i)] < limit)]
+        stay.fresh[name] = len(fresh)
+        stay.announced_fresh[name] = sum(_in_force(found, float(times[i - 1]), None) for i in fresh)
     return stay
+
+
+def _day_before(times: Floats, i: int) -> NDArray[np.bool_]:
+    """Return which rows lie in the 24 h before row ``i``."""
+    found: NDArray[np.bool_] = (times < times[i]) & (times >= times[i] - DAY_S)
+    return found
 
 
 def _in_force(found: list[Span], at_s: float, organ: tuple[str, ...] | None) -> bool:
@@ -272,12 +283,16 @@ def summarise(stays: Sequence[Stay]) -> dict[str, Any]:
         total = sum(stay.onsets[name] for stay in stays)
         any_rule = sum(stay.announced[name] for stay in stays)
         same = sum(stay.announced_same_organ[name] for stay in stays)
+        fresh = sum(stay.fresh[name] for stay in stays)
+        announced_fresh = sum(stay.announced_fresh[name] for stay in stays)
         onsets[name] = {
             "onsets": total,
             "announced": any_rule,
             "announced_share": round(any_rule / total, 3) if total else None,
             "announced_ci95": [round(x, 3) for x in wilson(any_rule, total)],
             "announced_same_organ_share": round(same / total, 3) if total else None,
+            "first_in_24_h": fresh,
+            "first_in_24_h_announced_share": round(announced_fresh / fresh, 3) if fresh else None,
         }
     return {
         "bed_days": round(days, 2),

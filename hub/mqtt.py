@@ -15,7 +15,7 @@ from schemas.errors import BrokerError
 
 CONNECT, PUBLISH, SUBSCRIBE = 0x10, 0x30, 0x82
 PINGREQ, DISCONNECT = b"\xc0\x00", b"\xe0\x00"
-QOS_1, RETAIN = 0x02, 0x01
+QOS_1, RETAIN, DUP = 0x02, 0x01, 0x08
 MAX_LENGTH = 268_435_455
 TOPICS_CACHED = 50_000
 
@@ -40,13 +40,17 @@ class Kind(IntEnum):
 
 
 class Envelope(Struct, gc=False):
-    """One message as it arrived. ``mid`` acknowledges it; 0: it needs none (QoS 0)."""
+    """One message as it arrived. ``mid`` acknowledges it; 0: it needs none (QoS 0).
+
+    ``again``: the broker says that it has sent it before (DUP).
+    """
 
     topic: str
     payload: bytes
     received_ns: int
     mid: int
     retain: bool
+    again: bool = False
 
 
 def _string(text: str) -> bytes:
@@ -178,7 +182,8 @@ class Receiver:
                 topic = topics.get(raw)
                 if topic is None:
                     topic = self._remember(raw)
-                append(Envelope(topic, data[body:after], received_ns, mid, bool(first & 1)))
+                flags = bool(first & RETAIN), bool(first & DUP)
+                append(Envelope(topic, data[body:after], received_ns, mid, *flags))
                 received_ns += 1000
             else:
                 self._answer(first >> 4, data[start:after])

@@ -24,11 +24,15 @@ class Outgoing(Struct, array_like=True):
 
 
 class Checkpoint(Struct):
-    """The pipeline's state and what it has made that may not have arrived."""
+    """The pipeline's state and what it has made that may not have arrived.
+
+    ``segment``: the first of the journal that is not in the state.
+    """
 
     v: int
     state: PipelineState
     outbox: list[Outgoing]
+    segment: int = 0
 
 
 _writing = Lock()

@@ -1,10 +1,11 @@
 """The intake service: raw messages in, judged batches and alert events out. Needs only the broker.
 
-Order of safety: a message is judged at once; its alerts go out at once, its reading with the next
-batch. Every second the state, with all that the broker has not acknowledged yet, is written to
-disk; only then, and once the broker has what was made of them, are the messages acknowledged. So a
-kill at any moment loses nothing: what was not acknowledged comes again, and what was already
-judged is known by its key.
+Order of safety: a message is written to the journal and judged at once; its alerts go out at once,
+its reading with the next batch. Every second the state, with all that the broker has not
+acknowledged yet, is written to disk; only then, and once the broker has what was made of them, are
+the messages acknowledged. So a kill at any moment loses nothing and changes nothing: the state is
+brought up to the last message from the journal, what is made again has the same ids, and what the
+broker sends again is known by its key.
 """
 
 import asyncio
@@ -21,8 +22,9 @@ from hub.clock import now_ns
 from hub.health import Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
-from ingest import checkpoint, rejects
+from ingest import checkpoint, journal, rejects
 from ingest.checkpoint import Checkpoint, Outgoing
+from ingest.journal import Journal
 from ingest.pipeline import Limits, Pipeline, new_state
 from schemas.alerts import AlertEvent, EventKind
 from schemas.codec import encode_json, encode_judged, encode_rejected
@@ -82,6 +84,7 @@ class Intake:
             ),
         )
         self._readings: dict[str, list[Reading]] = {}
+        self._journal = Journal(self._path.parent, found.segment if found else 0)
         self._clocks: dict[str, list[ClockOffset]] = {}
         self._statuses: dict[str, list[DeviceStatus]] = {}
         self._inputs: dict[str, list[TakenInput]] = {}
@@ -91,6 +94,16 @@ class Intake:
         self._alerts = self._unsendable = 0
         self._received = 0
         self._reporter = Reporter("intake", self._counters)
+        self._catch_up(found.segment if found else 0)
+
+    def _catch_up(self, segment: int) -> None:
+        """Judge again what was taken after the checkpoint, exactly as it was then."""
+        taken = 0
+        for topic, payload, received_ns in journal.read(self._path.parent, segment):
+            self._judge(topic, payload, received_ns, again=False)
+            taken += 1
+        if taken:
+            log.info("journal_replayed", messages=taken)
 
     def _counters(self) -> dict[str, float]:
         state = self._pipeline.state
@@ -107,6 +120,7 @@ class Intake:
             "devices": len(state.devices),
             "unsendable": self._unsendable,
             "outbox": len(self._unsent) + len(self._sent),
+            "journal_failed": self._journal.failed,
         }
         if self._latencies:
             ordered = sorted(self._latencies)
@@ -160,26 +174,31 @@ class Intake:
                 await asyncio.sleep(0)  # a backlog must not hold up alerts and health
 
     def _take(self, envelopes: list[Envelope]) -> None:
-        judge, readings = self._pipeline.message, self._readings
+        self._journal.append(envelopes)
         for envelope in envelopes:
-            outcome = judge(envelope.topic, envelope.payload, envelope.received_ns)
-            reading = outcome.reading
-            if reading is not None:
-                mine = readings.get(outcome.hospital)
-                if mine is None:
-                    mine = readings[outcome.hospital] = []
-                mine.append(reading)
-            if outcome.events:
-                self._announce(outcome.events)
-            if outcome.clock is not None:
-                self._clocks.setdefault(outcome.hospital, []).append(outcome.clock)
-            if outcome.status is not None:
-                self._statuses.setdefault(outcome.hospital, []).append(outcome.status)
-            if outcome.taken is not None:
-                self._inputs.setdefault(outcome.hospital, []).append(outcome.taken)
+            self._judge(
+                envelope.topic, envelope.payload, envelope.received_ns, again=envelope.again
+            )
         self._mids += [envelope.mid for envelope in envelopes]
         if len(self._mids) >= MANY_MESSAGES:
             self._many.set()
+
+    def _judge(self, topic: str, payload: bytes, received_ns: int, *, again: bool) -> None:
+        outcome = self._pipeline.message(topic, payload, received_ns, again=again)
+        reading = outcome.reading
+        if reading is not None:
+            mine = self._readings.get(outcome.hospital)
+            if mine is None:
+                mine = self._readings[outcome.hospital] = []
+            mine.append(reading)
+        if outcome.events:
+            self._announce(outcome.events)
+        if outcome.clock is not None:
+            self._clocks.setdefault(outcome.hospital, []).append(outcome.clock)
+        if outcome.status is not None:
+            self._statuses.setdefault(outcome.hospital, []).append(outcome.status)
+        if outcome.taken is not None:
+            self._inputs.setdefault(outcome.hospital, []).append(outcome.taken)
 
     def _announce(self, events: list[AlertEvent]) -> None:
         """Queue events for their topics: open alerts retained, ended ones taken back."""
@@ -285,8 +304,12 @@ class Intake:
         mids, self._mids = self._mids, []
         waiting = list(self._sent)
         outbox = [*self._sent.values(), *self._unsent]
-        content = checkpoint.encode(Checkpoint(checkpoint.VERSION, self._pipeline.state, outbox))
+        segment = self._journal.rotate()
+        content = checkpoint.encode(
+            Checkpoint(checkpoint.VERSION, self._pipeline.state, outbox, segment)
+        )
         await asyncio.to_thread(checkpoint.write, self._path, content)
+        self._journal.forget()
         if waiting:
             await asyncio.gather(*waiting)
         connection.ack(mids)

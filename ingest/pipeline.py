@@ -5,6 +5,7 @@ The state is one value: it can be saved, restored and compared. Time and bytes a
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -65,6 +66,19 @@ class Limits:
     """Beds that may report; None: any bed is registered by its first reading."""
 
 
+TAKEN_KEPT = 4_000
+"""So many messages that are no readings are known when the broker sends them again."""
+
+
+def content_key(topic: str, payload: bytes) -> bytes:
+    """Return what tells one message from another by its content.
+
+    >>> content_key("a", b"x") == content_key("a", b"x")
+    True
+    """
+    return blake2b(payload, key=topic.encode("utf-8", "replace")[:64], digest_size=12).digest()
+
+
 class DeviceState(Struct):
     """One device: its numbering, its clock, and how far its readings have been judged.
 
@@ -84,6 +98,7 @@ class PipelineState(Struct):
     rejects: RejectState
     devices: dict[tuple[str, str], DeviceState] = {}
     vitals: dict[str, dict[str, VitalState]] = {}
+    taken: dict[bytes, None] = {}
     accepted: int = 0
     repeats: int = 0
     conflicts: int = 0
@@ -119,13 +134,18 @@ class Pipeline:
             Kind.DEVICE_ALARMS: self._device_alarm,
         }
 
-    def message(self, topic: str, payload: bytes, received_ns: int) -> Outcome:
+    def message(
+        self, topic: str, payload: bytes, received_ns: int, *, again: bool = False
+    ) -> Outcome:
         """Take one raw message. Never raises for what came from outside.
 
-        What was due by then happens first, and is in the outcome too.
+        What was due by then happens first, and is in the outcome too. ``again``: the broker says
+        that it sends this for another time; what was taken then is not taken twice.
         """
         due = self.engine.advance(received_ns)
         try:
+            if not topic.endswith("/numerics") and self._taken(topic, payload, again=again):
+                return Outcome(events=due)
             config = parse_config(topic) if "/config/" in topic else None
             if config is not None:
                 outcome = self._config(*config, payload, received_ns)
@@ -139,6 +159,18 @@ class Pipeline:
         if due:
             outcome.events = due + outcome.events
         return outcome
+
+    def _taken(self, topic: str, payload: bytes, *, again: bool) -> bool:
+        """Remember what is no reading; return whether this has come before, and comes again."""
+        taken = self.state.taken
+        key = content_key(topic, payload)
+        if again and key in taken:
+            self.state.repeats += 1
+            return True
+        taken[key] = None
+        if len(taken) > TAKEN_KEPT:
+            del taken[next(iter(taken))]
+        return False
 
     def take(self, topic: Topic, what: Input, received_ns: int) -> Outcome:
         """Take what was decoded already: stored or recorded inputs."""

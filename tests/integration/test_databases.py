@@ -155,6 +155,8 @@ async def exercise(  # noqa: C901 - one story, told to both
         await refresh(connection, flavour)
 
         fetched = partial(fetch, connection)
+        rule_set = {"by": "lead", "reason": "trial", "version": "v1", "body": '{"v": 1}'}
+        await connection.execute(query("insert_rule_set"), rule_set)
         for name, parameters in (
             ("select_beds", {}),
             ("select_bed", {"bed": BED}),
@@ -165,6 +167,11 @@ async def exercise(  # noqa: C901 - one story, told to both
             ("select_run_counts", {"boots": ["b1"], "since": asked["start"]}),
             ("select_ledger", {"bed": None, "since": asked["start"], "until": asked["end"]}),
             ("select_statuses", asked),
+            ("select_alert", {"alert": events[0].alert}),
+            ("select_bed_days", asked),
+            ("select_burden", asked | {"zone": "Asia/Shanghai"}),
+            ("select_observations", {}),
+            ("select_rule_set", {"at": asked["end"]}),
             ("select_inputs", asked | {"hospital": "h"}),
             ("select_deliveries", {"since": asked["start"], "failed": True, "limit": 9}),
         ):

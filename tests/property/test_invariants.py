@@ -9,7 +9,7 @@ from ingest.batch import columns
 from schemas.codec import decode_judged, decode_numerics, encode_judged, encode_numerics
 from schemas.errors import DecodeError
 from schemas.judged import pack, unpack
-from schemas.times import from_datetime, to_datetime
+from schemas.times import S, from_datetime, to_datetime
 from schemas.vitals import COMMON_NAMES, VITALS, Quality, pack_status, unpack_status
 from tests.support.readings import T0, feed, pipeline, reading
 
@@ -122,3 +122,31 @@ def test_packed_status_is_reversible(flags):
 @given(st.integers(0, 4_000_000_000_000_000))
 def test_microseconds_survive_sql_time(us):
     assert from_datetime(to_datetime(us * 1000)) == us * 1000
+
+
+def ledger_with_ticks(items, ticks):
+    """The ledger when a clock ticks at other times as well."""
+    line = pipeline()
+    events, ticks = [], sorted(ticks)
+    for item in items:
+        while ticks and T0 + ticks[0] * S // 10 < item.received_ns:
+            events += line.tick(T0 + ticks.pop(0) * S // 10)
+        events += feed(line, item).events
+    return [(e.event, e.kind, e.rule, e.onset_ns, e.at_ns, e.zh) for e in events]
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps, st.lists(st.integers(0, 2400), max_size=60))
+def test_it_makes_no_difference_when_a_clock_ticks(moves, ticks):
+    assert ledger_with_ticks(story(moves), ticks) == ledger_with_ticks(story(moves), [])
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps)
+def test_no_alert_vanishes_without_an_event(moves):
+    line = pipeline()
+    open_now = set()
+    for item in story(moves):
+        for event in feed(line, item).events:
+            (open_now.add if event.is_open else open_now.discard)(event.alert)
+        assert {e.alert for e in line.engine.open_alerts()} == open_now

@@ -105,12 +105,14 @@ class Hub:
         assert done.stdout or done.stderr.startswith("vigil:"), done.stderr
         return json.loads(done.stdout) if done.stdout else None
 
-    def account(self, name: str, password: str = "long enough") -> None:
+    def account(
+        self, name: str, password: str = "long enough", role: str = "remote-intensivist"
+    ) -> None:
         """Create an account. In a thread of its own: Playwright keeps a loop in this one."""
 
         async def create() -> None:
             async with await psycopg.AsyncConnection.connect(self.settings.database_address) as c:
-                await accounts.set_account(c, name, password, "remote-intensivist")
+                await accounts.set_account(c, name, password, role)
 
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, create()).result()
@@ -121,21 +123,24 @@ class Hub:
 
         assert self.process is not None
         marks = {"broker": "nats-server", "database": "postgres"}
-        return [
-            child.pid
-            for child in psutil.Process(self.process.pid).children()
-            if (
-                marks[name] in " ".join(child.cmdline())
-                if name in marks
-                else child.cmdline()[-1:] == [name]
-            )
-        ]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            try:
+                line = child.cmdline()
+            except (psutil.ZombieProcess, psutil.NoSuchProcess):
+                continue  # it has just died
+            if marks[name] in " ".join(line) if name in marks else line[-1:] == [name]:
+                found.append(child.pid)
+        return found
 
     def wait(self, what: str, ready: Any, timeout: float = 30) -> Any:
         """Poll until ``ready()`` is true; fail naming what did not happen."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            found = ready()
+            try:
+                found = ready()
+            except psycopg.OperationalError:
+                found = None  # the database is starting again
             if found:
                 return found
             time.sleep(0.2)

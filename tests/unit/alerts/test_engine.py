@@ -1,0 +1,512 @@
+"""What the engine does beside limits: doubt, extremes, muting, people, silence, monitors."""
+
+import json
+
+import pytest
+
+from alerts import handling
+from ingest.rejects import drain
+from schemas.alerts import EventKind, hospital_place, unit_place
+from schemas.care import DEFAULT_LADDER, BedCare, CareConfig, PatientException, Presence, UnitCare
+from schemas.codec import encode_json
+from schemas.times import MS, S
+from schemas.topics import Kind, config_topic, format_topic
+from schemas.wire import CommandMessage, DeviceAlarmMessage, ObservationMessage
+from tests.support.readings import T0, feed, pipeline, reading
+
+BED = "h/icu/b1"
+
+
+def told(events):
+    return [(e.kind.value, e.rule.partition("/")[0]) for e in events]
+
+
+def play(line, seconds, start=0, bed=BED, delay_s=0.0, **values):
+    """Feed a reading a second; a callable value is asked for each second."""
+    events = []
+    for t in range(start, start + seconds):
+        now = {k: v(t) if callable(v) else v for k, v in values.items()}
+        events += feed(line, reading(t, bed=bed, delay_s=delay_s, **now)).events
+    return events
+
+
+def send(line, kind, message, at_s, bed=BED):
+    return line.message(format_topic(bed, kind), encode_json(message), T0 + int(at_s * S)).events
+
+
+def do(line, kind, at_s, bed=BED, by="nurse", **fields):
+    if "for_s" in fields:
+        fields["until_ns"] = T0 + int((at_s + fields.pop("for_s")) * S)
+    message = CommandMessage(1, f"c{at_s}-{kind}", kind, by, T0, **fields)
+    return send(line, Kind.COMMANDS, message, at_s, bed)
+
+
+def refusals(line):
+    return [kind.detail for kind in drain(line.state.rejects)]
+
+
+def configure(line, at_s, ladder=(), **beds):
+    found = {f"h/icu/{name}": care for name, care in beds.items()}
+    config = CareConfig(1, T0, found, {"h/icu": UnitCare(ladder, {"county-nurse": ("li",)})})
+    return line.message(config_topic("h", "care"), encode_json(config), T0 + int(at_s * S)).events
+
+
+def present(line, at_s, **roles):
+    named = {role.replace("_", "-"): count for role, count in roles.items()}
+    body = encode_json(Presence(1, T0, {"h/icu": named}))
+    return line.message(config_topic("h", "presence"), body, T0 + int(at_s * S)).events
+
+
+# holds and extremes
+
+
+@pytest.mark.parametrize(
+    ("rule", "values"),
+    [
+        ("spo2_extreme_low", {"spo2": 79}),
+        ("map_extreme_low", {"abp_mean": 49}),
+        ("apnoea", {"rr": 0}),
+    ],
+)
+def test_extreme_fires_on_the_second_sample(rule, values):
+    line = pipeline()
+    assert play(line, 1, **values) == []
+    [event] = [e for e in play(line, 1, start=1, **values) if e.rule.startswith(rule)]
+    assert (event.kind, event.priority, event.extreme) == ("fired", "high", True)
+
+
+def test_extreme_of_two_samples_too_far_apart_waits_for_a_third():
+    line = pipeline()
+    play(line, 1, spo2=79)
+    assert told(play(line, 1, start=4, spo2=79)) == []
+    assert told(play(line, 1, start=5, spo2=79)) == [("fired", "spo2_extreme_low")]
+
+
+def test_device_that_sends_too_seldom_for_two_fires_on_one():
+    line = pipeline()
+    found = feed(line, reading(0, spo2=79, interval_s=60)).events
+    assert told(found) == [("fired", "spo2_extreme_low")]
+
+
+def test_hold_ends_between_two_samples_to_the_tenth_of_a_second():
+    line = pipeline()
+    for t in (0.3, 1.5, 2.4, 3.7, 4.9, 6.1, 7.0, 8.2, 9.5):
+        assert feed(line, reading(t, seq=int(t * 10), hr=135)).events == []
+    assert line.tick(T0 + int(10.2 * S)) == []
+    [event] = line.tick(T0 + int(10.35 * S))
+    assert (event.rule, event.at_ns) == ("hr_high/hr", T0 + 10_300 * MS)
+
+
+def test_hold_does_not_end_by_itself_when_the_last_sample_is_old():
+    line = pipeline()
+    feed(line, reading(0, hr=135))
+    assert line.tick(T0 + 20 * S) == []
+
+
+# doubt
+
+
+def test_weak_signal_is_technical_at_once_and_physiological_after_15_s():
+    line = pipeline()
+    events = play(line, 30, spo2=75, pi=0.1)
+    assert told(events[:1]) == [("fired", "spo2_weak")]
+    extreme = next(e for e in events if e.rule == "spo2_extreme_low/spo2")
+    assert extreme.at_ns - extreme.onset_ns == 15 * S
+
+
+def test_weak_signal_is_physiological_at_once_when_another_vital_agrees():
+    line = pipeline()
+    play(line, 15, rr=40)
+    events = play(line, 3, start=15, rr=40, spo2=75, pi=0.1)
+    assert [e.rule for e in events if not e.quiet][:2] == ["spo2_weak/spo2", "spo2_low/spo2"]
+    assert "spo2_extreme_low/spo2" in [e.rule for e in events]
+
+
+def test_value_that_a_device_calls_weak_counts_as_doubtful_not_as_nothing():
+    line = pipeline()
+    events = []
+    for t in range(20):
+        item = reading(t, spo2=75, flags={"spo2": "weak"})
+        body = {
+            "v": 1, "device": "m1", "boot": "b1", "seq": t, "vitals": {"spo2": 75},
+            "measured_at": item.measured_ns // MS, "quality": {"spo2": "weak"},
+        }  # fmt: skip
+        topic = format_topic(BED, Kind.NUMERICS)
+        events += line.message(topic, json.dumps(body).encode(), item.received_ns).events
+    assert ("fired", "spo2_extreme_low") in told(events)
+
+
+def test_flat_ecg_with_a_steady_pulse_is_never_asystole():
+    line = pipeline()
+    play(line, 20, hr=80, pr=80)
+    events = play(line, 60, start=20, hr=0, pr=lambda t: 79 + t % 3)
+    assert told(events) == [("fired", "ecg_contradicted")]
+
+
+def test_flat_ecg_with_a_failing_pulse_is_asystole():
+    line = pipeline()
+    play(line, 20, hr=80, pr=80)
+    events = play(line, 10, start=20, hr=0, pr=lambda t: max(1, 80 - 12 * (t - 20)))
+    assert ("fired", "asystole") in told(events)
+
+
+def test_arterial_pressure_contradicts_a_flat_ecg_until_it_falls():
+    line = pipeline()
+    good = {"abp_sys": 120, "abp_dia": 70, "abp_mean": 87}
+    play(line, 20, hr=80, **good)
+    assert told(play(line, 10, start=20, hr=0, **good)) == [("fired", "ecg_contradicted")]
+    falling = {"abp_sys": 80, "abp_dia": 50, "abp_mean": lambda t: 87 - 12 * (t - 29)}
+    assert ("fired", "asystole") in told(play(line, 4, start=30, hr=0, **falling))
+
+
+def test_flush_of_an_arterial_line_is_no_hypertension():
+    line = pipeline()
+    play(line, 5, abp_sys=120, abp_dia=70, abp_mean=87)
+    events = play(line, 40, start=5, abp_sys=290, abp_dia=287, abp_mean=288)
+    assert {rule for _, rule in told(events)} == {"abp_flush"}
+
+
+def test_loose_lead_is_low_and_technical():
+    line = pipeline()
+    play(line, 5, hr=80)
+    events = []
+    for t in range(5, 90):
+        item = reading(t, flags={"hr": "missing"})
+        events += feed(line, item).events
+    assert [(e.rule, e.priority, e.technical) for e in events] == [("lead_off/hr", "low", True)]
+
+
+# muting
+
+
+def test_the_worse_alert_mutes_the_milder_and_its_end_gives_it_back():
+    line = pipeline()
+    events = play(line, 30, spo2=85) + play(line, 20, start=30, spo2=75)
+    events += play(line, 20, start=50, spo2=87)
+    assert [pair for pair in told(events) if pair[1] == "spo2_low"] == [
+        ("fired", "spo2_low"),
+        ("muted", "spo2_low"),
+        ("unmuted", "spo2_low"),
+    ]
+    muted = next(e for e in events if e.kind is EventKind.MUTED)
+    assert (muted.muted_by, muted.is_open) == ("spo2_extreme_low/spo2", True)
+
+
+def test_what_is_recovering_is_not_given_back_to_people():
+    line = pipeline()
+    events = play(line, 30, spo2=85) + play(line, 20, start=30, spo2=75)
+    events += play(line, 40, start=50, spo2=97)
+    assert "unmuted" not in [kind for kind, _ in told(events)]
+
+
+def test_every_alert_that_fires_stands_in_the_ledger_though_muted():
+    line = pipeline()
+    fired = [e for e in play(line, 60, hr=10, spo2=70, rr=50) if e.kind is EventKind.FIRED]
+    assert len({e.alert for e in fired}) == len(fired)
+    assert {e.rule for e in fired if e.muted_by} >= {"hr_extreme_low/hr", "hr_low/hr"}
+    assert all(e.reason for e in fired if e.muted_by)
+
+
+# people
+
+
+def test_shelf_needs_a_reason_and_an_end_and_comes_back():
+    line = pipeline()
+    play(line, 20, hr=135)
+    assert do(line, "shelve", 20, rule="hr_high", for_s=60) == []
+    assert do(line, "shelve", 21, rule="hr_high", reason="sinus") == []
+    assert do(line, "shelve", 22, rule="hr_high", reason="x", for_s=10**6) == []
+    assert [("reason" in d or "until" in d) for d in refusals(line)] == [True]
+    [shelved] = do(line, "shelve", 23, rule="hr_high", reason="known sinus", for_s=60)
+    assert (shelved.kind, shelved.by, shelved.reason) == ("shelved", "nurse", "nurse: known sinus")
+    assert shelved.shelved_until_ns == T0 + 83 * S
+    events = play(line, 80, start=24, hr=135)
+    assert [(e.kind, e.at_ns) for e in events] == [("unshelved", T0 + 83 * S)]
+
+
+def test_extremes_are_never_shelved_nor_paused():
+    line = pipeline()
+    do(line, "shelve", 0, rule="spo2_extreme_low", reason="x", for_s=60)
+    assert "never shelved" in refusals(line)[0]
+    do(line, "alarm_pause", 1, reason="care", for_s=120)
+    events = play(line, 30, start=2, spo2=75, hr=135)
+    quiet = {e.rule: e.muted_by for e in events if e.kind is EventKind.FIRED}
+    assert quiet["spo2_extreme_low/spo2"] == ""
+    assert quiet["hr_high/hr"] == "alarm_paused"
+
+
+def test_pause_is_itself_shown_and_ends_by_its_time():
+    line = pipeline()
+    [shown] = do(line, "alarm_pause", 0, reason="suction", for_s=60)
+    assert (shown.rule, shown.priority, shown.technical) == ("alarm_paused", "low", True)
+    play(line, 30, hr=135)
+    events = play(line, 40, start=30, hr=135)
+    assert told(events) == [("resolved", "alarm_paused"), ("unmuted", "hr_high")]
+
+
+def test_asystole_latches_until_somebody_acknowledges():
+    line = pipeline()
+    play(line, 5, hr=80)
+    play(line, 5, start=5, hr=0)
+    events = play(line, 20, start=10, hr=80)
+    latched = next(e for e in events if e.kind is EventKind.LATCHED)
+    assert latched.is_open
+    again = play(line, 2, start=30, hr=0)
+    assert ("recurred", "asystole") in told(again)
+    play(line, 20, start=32, hr=80)
+    done = do(line, "acknowledge", 60, alert=latched.alert)
+    assert told(done) == [("acknowledged", "asystole"), ("resolved", "asystole")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "names"),
+    [
+        ("acknowledge", {"alert": "nonsense"}, "not open on this bed"),
+        ("acknowledge", {}, "name the alert"),
+        ("decline", {"alert": "nonsense"}, "not open on this bed"),
+        ("shelve", {"rule": "nonsense", "reason": "x", "for_s": 60}, "no such rule"),
+        ("unshelve", {"rule": "hr_high"}, "is not shelved"),
+        ("audio_resume", {}, "is not on"),
+        ("audio_pause", {"reason": "x", "for_s": 3600}, "within 120 s"),
+    ],
+)
+def test_command_that_cannot_be_is_refused_saying_why(kind, fields, names):
+    line = pipeline()
+    play(line, 3, hr=80)
+    assert do(line, kind, 5, **fields) == []
+    assert names in refusals(line)[0]
+
+
+# the ladder
+
+
+def test_ladder_climbs_by_time_and_stops_with_an_acknowledgement():
+    line = pipeline()
+    configure(line, 0, DEFAULT_LADDER)
+    line.engine.state.listening_ns = T0
+    roles = {"county_nurse": 1, "charge_nurse": 1, "county_physician": 1, "remote_intensivist": 1}
+    present(line, 1, **roles)
+    fired = next(e for e in play(line, 5, start=1, spo2=75) if e.kind is EventKind.FIRED)
+    assert (fired.role, fired.step) == ("county-nurse", 0)
+    events = []
+    for t in range(6, 150):
+        events += play(line, 1, start=t, spo2=75)
+        if t % 10 == 0:
+            events += present(line, t, **roles)
+    climbed = [(e.role, (e.at_ns - fired.at_ns) // S) for e in events if e.kind == "escalated"]
+    assert climbed == [("charge-nurse", 60), ("county-physician", 120)]
+    do(line, "acknowledge", 150, alert=fired.alert)
+    after = play(line, 60, start=151, spo2=75)
+    assert [e for e in after if e.rule.startswith("spo2")] == []
+
+
+def test_cannot_take_it_goes_to_the_next_step_at_once():
+    line = pipeline()
+    configure(line, 0, DEFAULT_LADDER)
+    present(line, 0, county_nurse=1, charge_nurse=1)
+    [fired] = [e for e in play(line, 5, spo2=75) if e.kind is EventKind.FIRED]
+    [event] = do(line, "decline", 6, alert=fired.alert)
+    assert (event.kind, event.role, event.reason, event.by) == (
+        "escalated", "charge-nurse", "declined", "nurse",
+    )  # fmt: skip
+
+
+def test_step_without_a_receiver_is_skipped_at_once_and_the_unit_says_so():
+    line = pipeline()
+    configure(line, 0, DEFAULT_LADDER)
+    present(line, 0, remote_intensivist=1)
+    events = play(line, 3, spo2=75)
+    assert [(e.kind, e.role, e.reason) for e in events] == [
+        ("fired", "county-nurse", "no_receiver"),
+        ("escalated", "charge-nurse", "no_receiver"),
+        ("escalated", "county-physician", "no_receiver"),
+        ("escalated", "remote-intensivist", ""),
+    ]
+    alone = [e for e in line.tick(T0 + 31 * S) if e.rule == "no_receiver"]
+    assert alone[0].bed == unit_place("h", "icu")
+    back = present(line, 32, county_nurse=1)
+    assert ("resolved", "no_receiver") in told(back)
+
+
+def test_silent_bed_climbs_like_a_patient():
+    line = pipeline()
+    configure(line, 0, DEFAULT_LADDER)
+    present(line, 0, county_nurse=1, charge_nurse=1)
+    play(line, 1, hr=80)
+    events = line.tick(T0 + 29 * S)
+    present(line, 29, county_nurse=1, charge_nurse=1)
+    events += line.tick(T0 + 31 * S)
+    assert [(e.rule, e.role) for e in events] == [("no_data", "county-nurse")]
+
+
+# silence together
+
+
+def test_hospital_that_falls_silent_is_one_alert_and_none_is_dropped():
+    line = pipeline()
+    for t in range(3):
+        for bed in range(40):
+            feed(line, reading(t, bed=f"h/icu/b{bed}", hr=80))
+    events = line.tick(T0 + 40 * S)
+    fired = [e for e in events if e.kind is EventKind.FIRED]
+    assert sum(e.rule == "no_data" for e in fired) == 40
+    [whole] = [e for e in fired if e.rule == "hospital_silent"]
+    assert (whole.bed, whole.priority) == (hospital_place("h"), "high")
+    loud = [e for e in line.engine.open_alerts() if not e.quiet]
+    assert [e.rule for e in loud] == ["hospital_silent"]
+    back = [
+        e for bed in range(40) for e in feed(line, reading(50, bed=f"h/icu/b{bed}", hr=80)).events
+    ]
+    assert ("resolved", "hospital_silent") in told(back)
+    assert list(line.engine.open_alerts()) == []
+
+
+def test_device_that_falls_silent_beside_another_is_told_and_can_be_taken_away():
+    line = pipeline()
+    for t in range(200):
+        feed(line, reading(t, hr=80))
+        if t < 20:
+            feed(line, reading(t + 0.5, seq=t, device="vent", etco2=38))
+    events = [e for e in line.engine.open_alerts() if e.rule == "device_silent/vent"]
+    assert events[0].priority == "low"
+    do(line, "acknowledge", 201, alert=events[0].alert)
+    assert told(play(line, 300, start=202, hr=80)) == []
+
+
+# care
+
+
+def test_empty_bed_never_alarms():
+    line = pipeline()
+    play(line, 20, spo2=70)
+    ended = configure(line, 21, b1=BedCare("empty"))
+    assert {e.kind for e in ended} == {"resolved"}
+    assert play(line, 60, start=22, spo2=70) == []
+    assert line.tick(T0 + 500 * S) == []
+
+
+def test_standby_mutes_all_but_extremes_and_its_end_is_loud():
+    line = pipeline()
+    play(line, 3, hr=80)
+    configure(line, 3, b1=BedCare("standby", "s1", T0 + 600 * S, "CT"))
+    events = play(line, 30, start=4, hr=135, spo2=75)
+    quiet = {e.rule: e.muted_by for e in events if e.kind is EventKind.FIRED}
+    assert (quiet["hr_high/hr"], quiet["spo2_extreme_low/spo2"]) == ("standby", "")
+    assert line.tick(T0 + 599 * S) == []
+    assert "standby_overdue" in [e.rule for e in line.tick(T0 + 601 * S)]
+
+
+def test_another_patient_inherits_nothing():
+    line = pipeline()
+    configure(line, 0, b1=BedCare(stay="s1"))
+    play(line, 20, hr=135)
+    [ended] = configure(line, 21, b1=BedCare(stay="s2"))
+    assert (ended.kind, ended.reason) == ("resolved", "other_patient")
+    assert line.engine.state.beds[BED].trends == {}
+
+
+def test_exception_for_a_patient_holds_until_its_end():
+    line = pipeline()
+    exception = PatientException("spo2_low", "li", "COPD", T0 + 60 * S, below=85)
+    configure(line, 0, b1=BedCare(stay="s1", exceptions=(exception,)))
+    assert play(line, 60, spo2=87) == []
+    [fired] = play(line, 30, start=60, spo2=87)
+    assert (fired.rule, fired.limit, fired.overlay) == ("spo2_low/spo2", 90, "")
+
+
+def test_observation_counts_at_once_expires_and_is_checked():
+    line = pipeline()
+    values = {"rr": 22, "spo2": 93, "abp_sys": 105, "hr": 112, "temp": 38.4}
+    play(line, 5, **values)
+    engine = line.engine
+
+    def enter(at_s, observed, dated_s=None):
+        at = (T0 + int((at_s if dated_s is None else dated_s) * S)) // MS
+        message = ObservationMessage(1, f"o{at_s}", "nurse", at, observed)
+        return send(line, Kind.OBSERVATIONS, message, at_s)
+
+    enter(5, {"acvpu": "A", "on_oxygen": True})
+    assert "news2_high" in engine.state.beds[BED].live
+    fired = [e for e in play(line, 90, start=6, **values) if e.kind is EventKind.FIRED]
+    news2 = next(e for e in fired if e.rule == "news2_high")
+    assert (news2.value, news2.values) == (10, {"news2": 10})
+    enter(100, {"acvpu": "X"})
+    enter(101, {"gcs": 16})
+    enter(102, {"acvpu": "A"}, dated_s=900)
+    assert len(refusals(line)) == 1
+    assert line.state.rejects.total == 3
+
+
+def test_pregnancy_blocks_news2_and_age_too():
+    for care in (BedCare(pregnant=True), BedCare(age=12)):
+        line = pipeline()
+        configure(line, 0, b1=care)
+        play(line, 5, rr=30, spo2=88, abp_sys=80, hr=140, temp=39.5)
+        message = ObservationMessage(1, "o1", "n", T0 // MS, {"acvpu": "U", "on_oxygen": True})
+        send(line, Kind.OBSERVATIONS, message, 5)
+        assert "news2_high" not in line.engine.state.beds[BED].live
+
+
+# the monitor's own
+
+
+def alarm(line, at_s, name, phase="start", priority="medium", **more):
+    at = (T0 + int(at_s * S)) // MS
+    message = DeviceAlarmMessage(1, "m1", f"{name}-1", name, phase, priority, at, **more)
+    return send(line, Kind.DEVICE_ALARMS, message, at_s)
+
+
+def test_monitors_asystole_passes_at_once_and_is_high():
+    line = pipeline()
+    do(line, "alarm_pause", 0, reason="x", for_s=120)
+    [event] = alarm(line, 1, "asystole", priority="low", zh="心脏停搏")
+    assert (event.rule, event.priority, event.extreme, event.muted_by) == (
+        "monitor/asystole", "high", True, "",
+    )  # fmt: skip
+    assert "心脏停搏" in event.zh
+    assert told(alarm(line, 9, "asystole", "end")) == [("resolved", "monitor")]
+
+
+def test_monitors_alarm_that_says_what_ours_says_is_merged_and_red_is_not():
+    line = pipeline()
+    play(line, 20, spo2=85)
+    [merged] = alarm(line, 20, "spo2_low")
+    assert merged.muted_by == "spo2_low/spo2"
+    [raised, *_] = alarm(line, 21, "spo2_low", "update", "high")
+    assert (raised.kind, raised.priority) == ("raised", "high")
+    assert [e.muted_by for e in line.engine.open_alerts() if e.rule == "monitor/spo2_low"] == [""]
+
+
+# restart
+
+
+def test_rules_that_are_no_more_end_their_alerts():
+    from tests.unit.alerts.test_rules import change, overlay, with_overlays
+
+    line = pipeline()
+    play(line, 90, abp_sys=190, hr=80)
+    events = line.engine.set_rules(
+        with_overlays(overlay(change("sbp_high", off="true"))), T0 + 90 * S
+    )
+    assert [(e.rule, e.reason) for e in events] == [("sbp_high/abp_sys", "rule_gone")]
+
+
+def test_clock_that_jumps_an_hour_does_not_lose_the_scores_nor_the_holds():
+    line = pipeline()
+    play(line, 30, hr=80)
+    jumped = []
+    for t in range(30, 60):
+        body = {
+            "v": 1, "device": "m1", "boot": "b1", "seq": t, "vitals": {"hr": 135},
+            "measured_at": (T0 + (t + 3600) * S) // MS,
+        }  # fmt: skip
+        done = line.message(format_topic(BED, Kind.NUMERICS), json.dumps(body).encode(), T0 + t * S)
+        jumped += done.events
+    assert ("fired", "hr_high") in told(jumped)
+    back = play(line, 30, start=60, hr=80)
+    assert ("resolved", "hr_high") in told(back)
+    assert line.engine.state.beds[BED].derive_ns < T0 + 200 * S
+
+
+def test_command_kinds_are_what_the_wire_says():
+    assert set(handling.PAUSES) == {"audio_paused", "alarm_paused"}
