@@ -1,9 +1,10 @@
 """What intake has taken since its last checkpoint, on disk as it came.
 
 After a kill it goes on exactly. Without it, up to a second of messages would come again from the
-broker behind newer ones, and be judged as history. Judging is a function of state and messages, so checkpoint and journal together
-give the very state, alerts and ids that were. Appended before anything is judged, without a sync:
-it survives the death of the process; after a power cut the broker's own copies are what is left.
+broker behind newer ones, and be judged as history. Judging is a function of state and messages, so
+checkpoint and journal together give the very state, alerts and ids that were. Appended before
+anything is judged, without a sync: it survives the death of the process; after a power cut the
+broker's own copies are what is left.
 
 A file is a segment; a checkpoint names the segment that follows it, and older ones are taken away.
 """

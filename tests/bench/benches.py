@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from schemas.errors import HubError
-from tests.bench import browser, compare, ingest, store
+from tests.bench import browser, compare, ingest, rules, store
 from tests.bench.stack import Stack, hub, machine
 
 
@@ -54,13 +54,16 @@ async def _measure(stack: Stack, what: str, o: Options) -> Any:
     return await browser.sweep(stack, beds=o.beds, seconds=o.seconds)
 
 
-BENCHES = ("ingest", "alerts", "fanout", "store", "query", "wall", "sweep", "compare")
+BENCHES = ("rules", "ingest", "alerts", "fanout", "store", "query", "wall", "sweep", "compare")
 
 
 def run_bench(what: str, options: Options) -> dict[str, Any]:
     """Run one benchmark; return its figures."""
     if what not in BENCHES:
         raise HubError(f"bench {what!r}: one of {', '.join(BENCHES)}")
+    if what == "rules":
+        found = rules.measure(beds=options.beds, seconds=options.seconds)
+        return {"bench": what, "machine": machine(), **found}
     if what == "compare":
         found = compare.compare(rate=_rate(options), seconds=options.seconds, rounds=options.rounds)
         return {"bench": what, **found}

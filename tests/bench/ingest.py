@@ -59,7 +59,7 @@ async def ingest(
     before, began = stack.cpu_s(), time.monotonic()
     alerting = asyncio.create_task(alert_latencies(stack, seconds))
     watching = asyncio.create_task(screen_latencies(stack, 1, seconds))
-    alerts, (screens, _) = await alerting, await watching
+    (alerts, seen), (screens, _) = await alerting, await watching
     lasted = time.monotonic() - began
     cpu = {name: used - before[name] for name, used in stack.cpu_s().items()}
     memory = stack.rss_mb()
@@ -83,6 +83,7 @@ async def ingest(
         "publish_to_commit_ms": {q: round(recorder[f"sent_to_stored_{q}_ms"], 1) for q in PCT},
         "publish_to_alert_ms": percentiles(alerts),
         "alerts": len(alerts),
+        "publish_to_alert_on_screen_ms": percentiles(seen),
         "publish_to_websocket_ms": percentiles(screens),
     }
     if waver is not None:
@@ -136,10 +137,28 @@ def _waves(stack: Stack, sent: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def alert_latencies(stack: Stack, seconds: float) -> list[float]:
-    """While a load runs, make beds alert one by one; return send-to-topic times in ms."""
+async def _see_alerts(base: str, cookie: str, sent: dict[str, int], latencies: list[float]) -> None:
+    """Watch the wall as a nurse does; note when each alert of ``sent`` arrives."""
+    url = base.replace("http", "ws") + "/ws/wall"
+    async with ws_connect(
+        url, origin=base, additional_headers={"Cookie": cookie}, max_size=None
+    ) as socket:
+        while True:
+            text = await socket.recv()
+            now = now_ns()
+            latencies.extend(
+                (now - sent[alert["bed"]]) / MS
+                for alert in json.loads(text)["a"]
+                if alert["kind"] == "fired" and not alert["tech"] and alert["bed"] in sent
+            )
+
+
+async def alert_latencies(stack: Stack, seconds: float) -> tuple[list[float], list[float]]:
+    """While a load runs, make beds alert one by one; return send-to-topic and send-to-socket ms."""
     sent: dict[str, int] = {}
     latencies: list[float] = []
+    seen: list[float] = []
+    watching = asyncio.create_task(_see_alerts(*await sign_in(stack), sent, seen))
     url = stack.settings.broker_address
     async with (
         Connection(url, "vigil-bench-alerts", filters=(ALERTS_FILTER,)) as listener,
@@ -180,22 +199,25 @@ async def alert_latencies(stack: Stack, seconds: float) -> list[float]:
                 await publisher.publish(format_topic(bed, Kind.NUMERICS), encode_json(body))
             await asyncio.sleep(1 / ALERTS_PER_S)
         await asyncio.sleep(0.5)
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-    return latencies
+        for task in (listening, watching):
+            task.cancel()
+        await asyncio.gather(listening, watching, return_exceptions=True)
+    return latencies, seen
 
 
 async def alerts(stack: Stack, *, beds: int, rate: float, seconds: float) -> Any:
     """Measure publish to alert under a load of numerics."""
     load = start_load(stack, rate, seconds + 2 * WARM_S, beds)
     await asyncio.sleep(WARM_S)
-    found = await alert_latencies(stack, seconds)
+    found, seen = await alert_latencies(stack, seconds)
     sent = json.loads((await asyncio.to_thread(load.communicate))[0])
     return {
         "rate_per_s": sent["rate_per_s"],
         "fired": len(found),
         "wanted": int(seconds * ALERTS_PER_S),
         "publish_to_alert_ms": percentiles(found),
+        "seen": len(seen),
+        "publish_to_screen_ms": percentiles(seen),
     }
 
 

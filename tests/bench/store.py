@@ -17,7 +17,7 @@ import numpy as np
 from psycopg import AsyncConnection
 
 from hub.database import PLAIN, connect, flavour_of, migrate
-from hub.packs import load_pack
+from hub.packs import load_rules
 from hub.reads import trend
 from hub.replay import load
 from hub.waves import read_waves
@@ -75,7 +75,7 @@ def _readings(name: str, start_ns: int, beds: int | None = None) -> list[Any]:
             reading.received_ns = reading.measured_ns + 3_000_000 + jitter // 1000 * 1000
             arrivals.append(Arrival(reading.received_ns, topic, reading))
     limits = Limits(max_beds=10**6, max_devices=10**6)
-    line = Pipeline(new_state("bench"), load_pack(None), {}, limits)
+    line = Pipeline(new_state("bench"), load_rules(None), {}, limits)
     return [o.reading for _, o in rerun(line, in_order(arrivals)) if o.reading is not None]
 
 
