@@ -281,12 +281,17 @@ def vitals(json: Json = False) -> None:
 @app.command()
 def user(
     name: Annotated[str, typer.Argument(help="Sign-in name.")],
-    role: Annotated[str, typer.Option(help="Role.")] = "remote-intensivist",
+    role: Annotated[
+        str,
+        typer.Option(help="county-nurse, charge-nurse, county-physician, … (GET /api/care/roles)."),
+    ] = "remote-intensivist",
 ) -> None:
     """Create an account or give it a new password, which is asked for."""
+    from care.roles import check_role
     from hub.accounts import set_account
     from hub.database import connect
 
+    check_role(role)
     password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
     if len(password) < 8:
         raise StoreError("password: at least 8 characters")

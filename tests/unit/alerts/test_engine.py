@@ -5,6 +5,7 @@ import json
 import pytest
 
 from alerts import handling
+from alerts.why import explain
 from ingest.rejects import drain
 from schemas.alerts import EventKind, hospital_place, unit_place
 from schemas.care import DEFAULT_LADDER, BedCare, CareConfig, PatientException, Presence, UnitCare
@@ -28,6 +29,11 @@ def play(line, seconds, start=0, bed=BED, delay_s=0.0, **values):
         now = {k: v(t) if callable(v) else v for k, v in values.items()}
         events += feed(line, reading(t, bed=bed, delay_s=delay_s, **now)).events
     return events
+
+
+def near(value):
+    """A value that moves about as a patient's does: a constant one counts as frozen."""
+    return lambda t: value + t % 3
 
 
 def send(line, kind, message, at_s, bed=BED):
@@ -445,6 +451,57 @@ def test_pregnancy_blocks_news2_and_age_too():
         message = ObservationMessage(1, "o1", "n", T0 // MS, {"acvpu": "U", "on_oxygen": True})
         send(line, Kind.OBSERVATIONS, message, 5)
         assert "news2_high" not in line.engine.state.beds[BED].live
+
+
+def test_observation_that_has_expired_is_not_used():
+    line = pipeline()
+    values = {"rr": 25, "spo2": 91, "abp_sys": 95, "hr": 112, "temp": 38.4}
+    message = ObservationMessage(1, "o1", "n", T0 // MS, {"acvpu": "A", "on_oxygen": True})
+    play(line, 2, **values)
+    send(line, Kind.OBSERVATIONS, message, 2)
+    assert ("fired", "news2_high") in told(play(line, 80, start=3, **values))
+    found = explain(line.engine, BED, line.state.vitals[BED], T0 + 7 * 3600 * S, "news2_high")
+    assert found["observations"]["acvpu"]["expired"]
+    assert "consciousness" in found["scores"]["news2"]["missing"]
+
+
+# trends and combinations
+
+
+def test_fall_against_the_patients_own_baseline_is_told_and_not_before_it_is_known():
+    line = pipeline()
+    assert told(play(line, 600, hr=near(80), abp_mean=near(110))) == []
+    early = play(line, 300, start=600, hr=near(80), abp_mean=near(70))
+    assert "map_falling" not in [rule for _, rule in told(early)]
+    line = pipeline()
+    play(line, 2400, hr=near(80), abp_mean=near(110))
+    events = play(line, 600, start=2400, hr=near(80), abp_mean=near(70))
+    [event] = [e for e in events if e.rule == "map_falling"]
+    assert event.values["map_trend"] < -30
+    assert "较自身基线下降" in event.zh
+
+
+def test_heart_rate_rising_while_pressure_falls_fires_before_any_limit():
+    line = pipeline()
+    play(line, 2400, hr=near(75), abp_sys=near(130), abp_mean=near(95))
+    events = play(line, 900, start=2400, hr=near(102), abp_sys=near(96), abp_mean=near(72))
+    rules = [e.rule for e in events if not e.quiet]
+    assert rules[0] == "circulation_failing"
+
+
+def test_shock_index_above_one_for_five_minutes():
+    line = pipeline()
+    events = play(line, 420, hr=near(115), abp_sys=near(95), abp_mean=near(70))
+    [event] = [e for e in events if e.rule == "shock_index_high"]
+    assert 300 <= (event.at_ns - event.onset_ns) // S <= 316
+    assert event.values["shock_index"] == pytest.approx(115 / 95, rel=0.05)
+
+
+def test_low_saturation_with_fast_breathing_needs_both():
+    line = pipeline()
+    assert "respiratory_distress" not in [r for _, r in told(play(line, 120, spo2=91, rr=20))]
+    events = play(line, 120, start=120, spo2=91, rr=29)
+    assert ("fired", "respiratory_distress") in told(events)
 
 
 # the monitor's own
