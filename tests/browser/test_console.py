@@ -215,3 +215,46 @@ def test_a_lead_that_is_off_says_so(sign_in, monitor):
         monitor.waves("w/icu/bed-03", seq, off, start_ns=0, measured_ns=start + seq * 500_000_000)
         time.sleep(0.5)
     expect(page.locator(".lane-state")).to_have_text("导联/探头脱落")
+
+
+def test_who_was_told_is_shown_and_an_alert_can_be_handed_over(hub, sign_in, monitor):
+    done = hub.run("care", "ladder", "--unit", "w/icu", "--by", "lead")
+    assert done.returncode == 0, done.stderr
+    page = sign_in()
+    hub.wait("the ladder is known", lambda: hub.json("care", "list"))
+    for seq in range(600, 603):
+        monitor.numerics("w/icu/bed-04", seq, {"spo2": 70}, boot="ladder")
+    alert = page.locator("#rail .alert.high", has_text="4床")
+    expect(alert).to_contain_text("已通知")
+    for seq in range(603, 625):
+        monitor.numerics("w/icu/bed-04", seq, {"spo2": 70}, boot="ladder",
+                         measured_ms=time.time_ns() // 1_000_000 + (seq - 603) * 1000)  # fmt: skip
+    expect(page.locator("#rail .kept summary")).to_contain_text("已抑制")
+    page.locator("#rail .kept summary").click()
+    expect(page.locator("#rail .kept .alert").first).to_contain_text("抑制")
+    hub.run("care", "ladder", "--unit", "w/icu", "--by", "lead", "--off")
+    assert page.problems == []
+
+
+def test_what_is_not_as_usual_with_a_patient_stands_on_the_bed(hub, sign_in, monitor):
+    bed = "w/icu/bed-01"
+    stay = hub.run("care", "admit", "--bed", bed, "--by", "li", "--age", "12", "--limit", "DNI")
+    name = stay.stdout.strip()
+    done = hub.run("care", "except", name, "spo2_low", "--by", "li", "--reason", "COPD", "--below",
+                   "85", "--until", "+6h")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for seq in range(800, 803):
+        monitor.numerics(bed, seq, {"hr": 80, "spo2": 97}, boot="care")
+    page = sign_in()
+    expect(tile(page, bed).locator(".score")).to_have_text("NEWS2 未评分")
+    page.goto(f"http://127.0.0.1:{hub.settings.dashboard.port}/bed/{bed}")
+    care = page.locator(".care")
+    for words in ("未评分", "治疗限制: DNI", "COPD", "< 85", "li"):
+        expect(care).to_contain_text(words)
+    done = hub.run("care", "state", "standby", "--bed", bed, "--by", "li", "--until", "+30m",
+                   "--reason", "CT")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    expect(care).to_contain_text("外出 · CT")
+    hub.run("care", "discharge", name, "--by", "li")
+    expect(care).to_contain_text("空床")
+    assert page.problems == []
