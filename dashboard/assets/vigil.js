@@ -120,11 +120,11 @@
     const number = make("span", "num", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`);
     const badge = make("span", "badge"), age = make("span", "age");
     const scored = make("span", "score");
-    top.append(number, badge, scored, age);
+    top.append(number, badge, age);
     const parts = CELLS.map(makeCell);
     parts[4].node.classList.add("wide");
     cells.append(...parts.map((p) => p.node));
-    node.append(top, cells);
+    node.append(top, cells, scored);
     const tile = {node, badge, age, parts, note, id, score: scored};
     state.tiles.set(id, tile);
     return tile;
@@ -132,7 +132,7 @@
   function score(bed) {
     if (!bed || !bed.r || bed.st === "empty") return {text: "", risk: "none"};
     const [total, risk] = bed.news2;
-    if (risk === "age" || risk === "pregnancy") return {text: `NEWS2 ${say("not_scored")}`, risk: "none"};
+    if (risk === "age" || risk === "pregnancy") return {text: say("not_scored"), risk: "none"};
     return total === null ? {text: "", risk: "none"} : {text: `NEWS2 ${total}`, risk};
   }
   function drawTile(tile) {
@@ -180,11 +180,13 @@
 
   /* ---- alerts ---- */
   function alertItem(alert) {
-    const item = make("div", `alert ${alert.tech ? "technical" : alert.pri}`), row = make("div", "row");
+    // a technical alert that is high (a whole hospital silent) looks as urgent as it is
+    const level = alert.tech && alert.pri !== "high" ? "technical" : alert.pri;
+    const item = make("div", `alert ${level}`), row = make("div", "row");
     item.dataset.alert = alert.id;
-    const level = alert.tech ? "technical" : alert.pri;
     row.append(make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${say(level)}`),
                make("span", "", clock(alert.onset)));
+    if (alert.tech && level === "high") row.append(make("span", "", `⚙ ${say("technical")}`));
     if (alert.delayed) row.append(make("span", "", say("delayed")));
     if (alert.latched) row.append(make("span", "mark latched", say("latched")));
     const sentence = make("p");
@@ -250,7 +252,7 @@
     const rail = document.getElementById("rail");
     if (!rail) return;
     const all = [...state.alerts.values()].sort((a, b) =>
-      (!!a.ack - !!b.ack) || (a.tech - b.tech) || (ORDER[a.pri] - ORDER[b.pri]) || (b.onset - a.onset));
+      (!!a.ack - !!b.ack) || (ORDER[a.pri] - ORDER[b.pri]) || (a.tech - b.tech) || (b.onset - a.onset));
     const open = all.filter((a) => !a.muted), muted = all.filter((a) => a.muted);
     const head = make("div", "head");
     head.append(make("h2", "", `${say("alerts")} ${open.length || ""}`));
@@ -304,7 +306,7 @@
     const notes = [];
     if (bed) {
       const s = score(bed);
-      notes.push(["score", s.text || (bed.r && bed.st !== "empty" ? say("news2_none") : ""), s.risk]);
+      notes.push(["score", s.text && !s.text.startsWith("NEWS2") ? `NEWS2 ${s.text}` : s.text || (bed.r && bed.st !== "empty" ? say("news2_none") : ""), s.risk]);
       if (bed.st === "empty") notes.push(["state", say("empty")]);
       if (bed.st === "standby") notes.push(["state", `${say("standby")} · ${bed.why} · ${say("back_at", {at: at(bed.until)})}`]);
       for (const limit of bed.limits) notes.push(["limit", `${say("limits")}: ${limit}`]);
