@@ -25,7 +25,7 @@ from schemas.observations import OBSERVATIONS
 from schemas.times import S
 from schemas.vitals import VITALS
 
-PERIOD_NS = 15 * S
+PERIOD_NS = 20 * S
 FRESH_S = 60.0
 BASELINE_S = 4 * 3600.0
 """Memory of a patient's own baseline: the time constant of its mean."""

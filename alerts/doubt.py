@@ -50,16 +50,17 @@ def doubt(
 
 def remember(recent: Recent, reading: Reading) -> None:
     """Keep what later contradictions are judged by."""
-    values = reading.values
+    values, measured_ns = reading.values, reading.measured_ns
     pulse, pressure = values.get("pr"), values.get("abp_mean")
     if reading.flags:
         pulse = None if "pr" in reading.flags else pulse
         pressure = None if "abp_mean" in reading.flags else pressure
-    if recent and reading.measured_ns < recent[-1][0]:
-        recent.clear()
-    recent.append((reading.measured_ns, pulse, pressure))
-    if len(recent) > KEPT:
-        del recent[0]
+    if recent:
+        if measured_ns < recent[-1][0]:
+            recent.clear()
+        elif len(recent) >= KEPT:
+            del recent[0]
+    recent.append((measured_ns, pulse, pressure))
 
 
 def _window(recent: Recent, for_s: float, now_ns: int) -> Recent:

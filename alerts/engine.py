@@ -39,7 +39,7 @@ from schemas.alerts import AlertEvent, EventKind, is_place
 from schemas.care import BedCare
 from schemas.care import BedState as Occupancy
 from schemas.times import S
-from schemas.vitals import Quality
+from schemas.vitals import VITALS, Quality
 from schemas.wire import Reading
 
 MIN_BREAK_NS = 60 * S
@@ -48,12 +48,20 @@ MIN_BREAK_NS = 60 * S
 STANDING_S = 2.0
 """A hold may end between two samples of a device that sends at least this often."""
 
+SET_BACK_NS = 5 * S
+"""What we have heard cannot lie further ahead than this: then our clock was set back."""
+
 SUSPECT = frozenset({Quality.WEAK, Quality.QUESTIONABLE, Quality.CONTRADICTED, Quality.FLUSH})
 """Qualities of values that are shown to nobody as true, and still may be."""
 
 LOST = frozenset({Quality.MISSING, Quality.SENSOR_OFF})
+UNKNOWN_NS = 600 * S
+"""A score that has not been evaluated for so long is over: its inputs have expired."""
 LOST_NS = 60 * S
 """After so long without its signal an alert is over; the signal's own alert is not."""
+
+STUCK_ROUNDS = 20
+"""A bed that is due for the same moment this often would be due for ever."""
 
 DEVICES_KEPT = 8
 NEVER_NS = 2**62
@@ -79,7 +87,7 @@ class Engine:
         self.rules = rules
         self.state = state
         self.labels = labels
-        self.now_ns = 0
+        self.stuck = 0
         self.monitored: dict[str, set[str]] = {}
         self.silent: dict[str, set[str]] = {}
         self._packs: dict[str, Pack] = {}
@@ -92,6 +100,11 @@ class Engine:
         for name, place in state.places.items():
             place.queued_ns = 0
             self.schedule(name, place)
+
+    @property
+    def now_ns(self) -> int:
+        """Up to when everything has happened that time alone brings about."""
+        return self.state.now_ns
 
     def label(self, name: str) -> Label:
         """Return what people call a bed, a unit or a hospital."""
@@ -106,7 +119,9 @@ class Engine:
         found = self._packs.get(name)
         if found is None:
             overlays = () if is_place(name) else self.rules.of_bed(name)
-            exceptions = [e for e in self.care(name).exceptions if e.until_ns > self.now_ns]
+            bed = self.state.beds.get(name)
+            passed_ns = max(self.now_ns, bed.excepted_ns if bed is not None else 0)
+            exceptions = [e for e in self.care(name).exceptions if e.until_ns > passed_ns]
             if exceptions:
                 found = self.rules.effective(overlays, exceptions)
             else:
@@ -127,17 +142,9 @@ class Engine:
         self._merged.clear()
         events: list[AlertEvent] = []
         for name, bed in self.state.beds.items():
-            known = self.pack(name).rules
-            for states in (bed.live, bed.filling):
-                for rule in [rule for rule in states if rule not in known]:
-                    del states[rule]
-            gone = [
-                event
-                for event in bed.open.values()
-                if event.rule not in known and event.rule not in bed.technical
-            ]
-            events += [handling.close(bed, event, now_ns, "rule_gone") for event in gone]
+            events += handling.drop_gone(self, name, bed, now_ns)
             events += handling.remute(self, name, bed, now_ns)
+            self.schedule(name, bed)
         return events
 
     def bed(self, name: str) -> BedState:
@@ -181,10 +188,12 @@ class Engine:
     def advance(self, now_ns: int) -> list[AlertEvent]:
         """Let everything happen that was due by ``now_ns``, in order; return what did."""
         queue = self._queue
-        self.now_ns = max(self.now_ns, now_ns)
+        if now_ns > self.state.now_ns:  # noqa: PLR1730 - asked for every message
+            self.state.now_ns = now_ns
         if not queue or queue[0][0] > now_ns:
             return []
         events: list[AlertEvent] = []
+        again: dict[tuple[str, int], int] = {}
         while queue and queue[0][0] <= now_ns:
             queued, name = heappop(queue)
             bed = self.state.places.get(name) or self.state.beds.get(name)
@@ -193,9 +202,18 @@ class Engine:
             bed.queued_ns = 0
             due = self.due_ns(name)
             if due is not None and due <= now_ns:
-                events += self._elapse(name, bed, due)
-                events += signals.elapse(self, name, bed, due)
-                events += handling.elapse(self, name, bed, due)
+                again[name, due] = again.get((name, due), 0) + 1
+                if again[name, due] > STUCK_ROUNDS:  # nothing moves: look again later, and say so
+                    self.stuck += 1
+                    bed.queued_ns = now_ns + S
+                    heappush(queue, (bed.queued_ns, name))
+                    continue
+                try:
+                    events += self._elapse(name, bed, due)
+                    events += signals.elapse(self, name, bed, due)
+                    events += handling.elapse(self, name, bed, due)
+                except Exception:  # noqa: BLE001 - one bed's defect must never stop the others
+                    again[name, due] = STUCK_ROUNDS
             self.schedule(name, bed)
         return events
 
@@ -205,8 +223,8 @@ class Engine:
         for rule_id, state in list(bed.live.items()):
             if not state.due_ns or state.due_ns > at_ns:
                 continue
-            measured_ns = state.due_ns - bed.offset_ns
             rule = self.pack(name).rules.get(rule_id)
+            measured_ns = state.onset_ns + int((rule.hold_s if rule else 0) * S)
             stands = measured_ns - state.last_ns <= int(2.5 * bed.interval_s * S)
             if rule is None or not stands or elapse(state, measured_ns) is not Action.FIRE:
                 state.due_ns = 0
@@ -214,7 +232,7 @@ class Engine:
             state.announced = True
             reading = Reading(
                 bed=name,
-                device=bed.device,
+                device=state.onset_key.partition("|")[0],
                 boot=bed.last_boot,
                 seq=bed.last_seq,
                 measured_ns=measured_ns,
@@ -223,7 +241,7 @@ class Engine:
                 values={},
                 flags={},
                 interval_s=bed.interval_s,
-                offset_ns=bed.offset_ns,
+                offset_ns=at_ns - measured_ns,
             )
             now = Pass(name, bed, self.pack(name), reading, at_ns)
             values = {rule.terms[0].of: state.value} if state.value is not None else {}
@@ -270,19 +288,19 @@ class Engine:
         bed, reading = now.bed, now.reading
         received_ns, device = reading.received_ns, reading.device
         fresh = not reading.late or not bed.heard_ns
+        if bed.heard_ns > received_ns + SET_BACK_NS:
+            bed.heard_ns = received_ns  # our own clock was set back
         if fresh and received_ns > bed.heard_ns:
             bed.heard_ns = received_ns  # only fresh data break silence
         if reading.behind:
             return
-        heard = bed.devices.get(device)
-        if heard is None:
-            if len(bed.devices) < DEVICES_KEPT:
-                bed.devices[device] = Heard(received_ns, reading.interval_s)
-        elif fresh:
-            heard.at_ns, heard.interval_s = received_ns, reading.interval_s
+        self._note_device(bed, reading, fresh=fresh)
         interval_s = reading.interval_s
         if bed.device not in ("", device):
             interval_s = min(interval_s, bed.interval_s)  # a cuff does not excuse a monitor
+        if interval_s < bed.interval_s:
+            bed.interval_s = interval_s
+            self.schedule(now.name, bed)  # it is missed sooner from now on
         bed.device, bed.interval_s, bed.offset_ns = device, interval_s, reading.offset_ns
         bed.last_boot, bed.last_seq = reading.boot, reading.seq
         bed.last_measured_ns = reading.measured_ns
@@ -294,6 +312,18 @@ class Engine:
             self.schedule(now.name, bed)
         if bed.technical and not reading.late:
             now.events += signals.heard(self, now.name, bed, reading, now.judged_ns)
+
+    def _note_device(self, bed: BedState, reading: Reading, *, fresh: bool) -> None:
+        """Note when a device was heard and how often it sends."""
+        received_ns, device = reading.received_ns, reading.device
+        heard = bed.devices.get(device)
+        if heard is None:
+            if len(bed.devices) < DEVICES_KEPT:
+                bed.devices[device] = Heard(received_ns, reading.interval_s, reading.measured_ns)
+        elif fresh:
+            heard.at_ns, heard.interval_s = received_ns, reading.interval_s
+            heard.before_ns, heard.gap_ns = heard.gap_ns, reading.measured_ns - heard.measured_ns
+            heard.measured_ns = reading.measured_ns
 
     def _judge_values(self, now: Pass) -> None:
         """Judge every usable value by the limits on it."""
@@ -324,7 +354,7 @@ class Engine:
             if value is not None and quality in SUSPECT:
                 for rule in pack.by_vital.get(vital, ()):
                     condition = rule.terms[0].condition(value)
-                    if condition is Condition.BREACH:
+                    if condition is Condition.BREACH or rule.id in states:
                         self._judge(now, states, rule, condition, value)
             elif quality in LOST and states:
                 self._lose(now, states, vital)
@@ -431,6 +461,8 @@ class Engine:
             latest, bed.observed, self.care(now.name), bed.interval_s, hub_ns
         )
         known = derive.quantities(inputs, bed.trends, hub_ns)
+        if states:
+            self._lose_absent(now, latest)
         for rule in now.pack.derived:
             term = rule.terms[0]
             value = known.get(term.of)
@@ -447,10 +479,42 @@ class Engine:
                     if value is not None:
                         values = values | {term.of: value}
             condition = evaluate(rule, values)
-            if condition is None or (condition is not Condition.BREACH and rule.id not in states):
+            if condition is None:
+                state = states.get(rule.id)
+                if state is None or not self._lost(now, state, UNKNOWN_NS):
+                    continue
+                condition = Condition.NORMAL  # what it looks at has not been known for too long
+            elif condition is not Condition.BREACH and rule.id not in states:
                 continue
-            used = {term.of: values[term.of] for term in rule.terms}
+            used = {term.of: values[term.of] for term in rule.terms if term.of in values}
             self._move(now, states, rule, condition, used)
+
+    def _lost(self, now: Pass, state: RuleState, after_ns: int) -> bool:
+        """Return whether a rule has had no evidence for so long that it is over."""
+        wait_ns = max(after_ns, int(3 * now.reading.interval_s * S))
+        return state.phase is Phase.RECOVERING or (
+            now.reading.measured_ns - state.last_ns >= wait_ns
+        )
+
+    def _lose_absent(self, now: Pass, latest: Mapping[str, Newest]) -> None:
+        """Let what a vital that is no longer sent has raised end, signal alerts included."""
+        states, pack = now.bed.live, now.pack
+        hub_ns = now.reading.measured_ns + now.reading.offset_ns
+        for rule_id in list(states):
+            state, vital = states[rule_id], rule_id.rpartition("/")[2]
+            if state.phase not in (Phase.FIRING, Phase.RECOVERING) or vital not in VITALS:
+                continue
+            found = latest.get(vital)
+            wait_ns = max(LOST_NS, derive.fresh_ns(vital, now.bed.interval_s))
+            if found is not None and hub_ns - found.hub_ns < wait_ns:
+                continue
+            if state.last_ns > now.reading.measured_ns - wait_ns and (
+                state.phase is not Phase.RECOVERING
+            ):
+                continue  # it is still flagged, now and then
+            rule = pack.rules.get(rule_id)
+            if rule is not None:
+                self._move(now, states, rule, Condition.NORMAL, {})
 
     def _move(  # noqa: C901 - one reading of the transition table
         self,
@@ -466,7 +530,7 @@ class Engine:
         before = states.get(rule.id)
         max_break_ns = max(MIN_BREAK_NS, int(3 * reading.interval_s * S))
         samples = rule.samples
-        if rule.within_s and reading.interval_s > rule.within_s:
+        if rule.within_s and self._seldom(now, rule.within_s):
             samples = 1  # it cannot send two in time
         phase = None if before is None else before.phase
         after, action = transition(
@@ -505,6 +569,12 @@ class Engine:
             )
             now.events += handling.opened(self, now.name, now.bed, event, now.judged_ns)
 
+    def _seldom(self, now: Pass, within_s: float) -> bool:
+        """Return whether a device sends less often than every ``within_s``: says so, or does so."""
+        heard = now.bed.devices.get(now.reading.device)
+        gap_ns = min(heard.gap_ns, heard.before_ns) if heard is not None else 0
+        return now.reading.interval_s > within_s or gap_ns > within_s * S
+
     def _await_hold(self, now: Pass, rule: Rule, state: RuleState, samples: int) -> None:
         """Have the hold end at its end, not at the next sample, when the last one may stand."""
         reading = now.reading
@@ -533,6 +603,7 @@ class Engine:
                 now.events.append(after)
                 if action is Action.RECUR:
                     now.events += handling.call(self, now.name, now.bed, after, now.judged_ns)
+                now.events += handling.remute(self, now.name, now.bed, now.judged_ns)
 
     def _resolve(self, now: Pass, rule: Rule, state: RuleState, values: dict[str, float]) -> None:
         if now.reading.behind:

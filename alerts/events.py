@@ -116,7 +116,7 @@ def follow(
 
     Firing, ending and being found happen once to an alert, so theirs is not needed.
     """
-    stages = replace(event.stages, judged_ns=now_ns, fired_ns=now_ns)
+    stages = replace(event.stages, judged_ns=now_ns)  # when it fired stays what it was
     changes = {"by": "", "reason": ""} | changes
     return replace(
         event,

@@ -13,6 +13,7 @@ from alerts.escalation import Climb
 from alerts.events import follow, from_condition
 from alerts.inhibition import ALARM_PAUSED, muted_by
 from alerts.lifecycle import Phase
+from alerts.rules import Kind
 from alerts.sentences import pause_sentence
 from alerts.state import BedState, Shelf
 from schemas.alerts import AlertEvent, EventKind, Priority, Stages, hospital_place
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 AUDIO_PAUSED = "audio_paused"
 PAUSES = (AUDIO_PAUSED, ALARM_PAUSED)
 SHELVES_KEPT = 50
+MUTE_ROUNDS = 4
 
 
 def opened(
@@ -36,9 +38,23 @@ def opened(
     if by:
         event = _marked(event, bed, by, reason)
     bed.open[event.alert] = event
-    events = call(engine, name, bed, event, now_ns)
+    events = call(engine, name, bed, event, now_ns, opening=True)
     events += remute(engine, name, bed, now_ns)
     return events
+
+
+def drop_gone(engine: "Engine", name: str, bed: BedState, now_ns: int) -> list[AlertEvent]:
+    """End what rules raised that do not apply to the bed any more."""
+    known = engine.pack(name).rules
+    for states in (bed.live, bed.filling):
+        for rule in [rule for rule in states if rule not in known]:
+            del states[rule]
+    gone = [
+        event
+        for event in bed.open.values()
+        if event.rule not in known and event.rule not in bed.technical
+    ]
+    return [close(bed, event, now_ns, "rule_gone") for event in gone]
 
 
 def _marked(event: AlertEvent, bed: BedState, by: str, reason: str) -> AlertEvent:
@@ -53,19 +69,32 @@ def _shelf(bed: BedState, rule: str) -> Shelf | None:
 
 def _muted(engine: "Engine", name: str, bed: BedState, event: AlertEvent) -> tuple[str, str]:
     place = engine.state.places.get(hospital_place(name.partition("/")[0]))
-    return muted_by(event, bed, engine.care(name), engine.pack(name), place)
+    return muted_by(event, bed, engine.care(name), engine.pack(name), place, engine.now_ns)
 
 
 def remute(
     engine: "Engine", name: str, bed: BedState, now_ns: int, key: str = ""
 ) -> list[AlertEvent]:
-    """Look again at what mutes each open alert of a bed; say what changed."""
+    """Look again at what mutes each open alert of a bed; say what changed.
+
+    What is muted by a person mutes nothing itself, so one change may bring another.
+    """
     events: list[AlertEvent] = []
-    if not bed.open:
-        return events
+    for _ in range(MUTE_ROUNDS if len(bed.open) > 1 else 1):
+        changed = _remute_once(engine, name, bed, now_ns, key)
+        if not changed:
+            break
+        events += changed
+    return events
+
+
+def _remute_once(
+    engine: "Engine", name: str, bed: BedState, now_ns: int, key: str
+) -> list[AlertEvent]:
+    events: list[AlertEvent] = []
     for event in list(bed.open.values()):
         by, reason = _muted(engine, name, bed, event)
-        if by == event.muted_by:
+        if by == event.muted_by and not (by == "shelf" and _shelf_changed(bed, event)):
             continue
         if not by and _recovering(bed, event):
             continue  # nobody is called for what is passing
@@ -82,7 +111,7 @@ def remute(
             kind,
             now_ns,
             now_ns,
-            key,
+            f"{key or now_ns}|{by}",
             muted_by=by,
             reason=reason,
             shelved_until_ns=until_ns,
@@ -91,6 +120,12 @@ def remute(
         bed.open[event.alert] = after
         events += [after, *call(engine, name, bed, after, now_ns)]
     return events
+
+
+def _shelf_changed(bed: BedState, event: AlertEvent) -> bool:
+    """Return whether a shelf lasts otherwise than the alert says."""
+    shelf = _shelf(bed, event.rule)
+    return shelf is not None and shelf.until_ns != event.shelved_until_ns
 
 
 def _recovering(bed: BedState, event: AlertEvent) -> bool:
@@ -112,14 +147,29 @@ def close(bed: BedState, event: AlertEvent, now_ns: int, reason: str) -> AlertEv
 
 def ladder(engine: "Engine", name: str, priority: Priority) -> list[tuple[str, int]]:
     """Return the steps of a bed's unit for a priority; none when its unit has no ladder."""
-    unit = engine.state.units.get(name.rpartition("/")[0])
-    return escalation.rungs(unit.ladder, priority) if unit is not None else []
+    for unit in _units(engine, name):
+        known = engine.state.units.get(unit)
+        if known is not None and known.ladder:
+            return escalation.rungs(known.ladder, priority)
+    return []
+
+
+def _units(engine: "Engine", name: str) -> list[str]:
+    """Return the unit of a bed; of a hospital's own alerts all its units, for it concerns all."""
+    hospital = name.partition("/")[0]
+    if name != hospital_place(hospital):
+        return [name.rpartition("/")[0]]
+    return sorted(unit for unit in engine.state.units if unit.startswith(f"{hospital}/"))
 
 
 def connected(engine: "Engine", name: str, now_ns: int) -> frozenset[str]:
     """Return the roles of a bed's unit that have a receiver connected."""
-    roles = engine.state.presence.get(name.rpartition("/")[0], {})
-    return frozenset(role for role, until_ns in roles.items() if until_ns > now_ns)
+    return frozenset(
+        role
+        for unit in _units(engine, name)
+        for role, until_ns in engine.state.presence.get(unit, {}).items()
+        if until_ns > now_ns
+    )
 
 
 def call(
@@ -129,6 +179,8 @@ def call(
     event: AlertEvent,
     now_ns: int,
     declined: str = "",
+    *,
+    opening: bool = False,
 ) -> list[AlertEvent]:
     """Climb the ladder as far as it goes now; return what that gives, a fired event itself first.
 
@@ -136,8 +188,7 @@ def call(
     """
     if event.quiet or event.acknowledged_by or not event.is_open:
         bed.climbs.pop(event.alert, None)
-        return [event] if event.kind is EventKind.FIRED else []
-    fired = event.kind is EventKind.FIRED and event.alert not in bed.climbs
+        return [event] if opening else []
     events: list[AlertEvent] = []
     steps = ladder(engine, name, event.priority)
     if steps:
@@ -147,7 +198,7 @@ def call(
         here = connected(engine, name, now_ns)
         for step in escalation.climb(steps, state, here, now_ns, declined=bool(declined)):
             reason = "" if step.reason == "time" else step.reason
-            if fired and step.step == 0:
+            if opening and step.step == 0:
                 event = replace(event, role=step.role, reason=reason)
             else:
                 event = follow(
@@ -163,7 +214,9 @@ def call(
                 )
             events.append(event)
         engine.schedule(name, bed)
-    if fired and (not events or events[0].kind is not EventKind.FIRED):
+    else:
+        bed.climbs.pop(event.alert, None)
+    if opening and (not events or events[0].kind is not EventKind.FIRED):
         events.insert(0, event)
     bed.open[event.alert] = event
     return events
@@ -182,6 +235,8 @@ def command(engine: "Engine", name: str, message: CommandMessage, at_ns: int) ->
         raise CommandError(f"{kind}: name the rule")
     if kind in ("shelve", "audio_pause", "alarm_pause") and not message.reason.strip():
         raise CommandError(f"{kind}: give a reason")
+    if name not in engine.state.beds and kind not in ("acknowledge", "decline"):
+        raise CommandError(f"bed {name}: has not been heard of; nothing to {kind}")
     match kind:
         case "acknowledge":
             return acknowledge(engine, name, alert, message, at_ns)
@@ -264,6 +319,8 @@ def shelve(engine: "Engine", name: str, message: CommandMessage, at_ns: int) -> 
         raise CommandError(f"rule {rule}: no such rule on this bed; `vigil rules show --bed`")
     if any(r.extreme for r in found) or _extreme_monitor(engine, name, rule):
         raise CommandError(f"rule {rule}: is extreme and is never shelved; treat the patient")
+    if any(r.kind is Kind.SILENCE for r in found):
+        raise CommandError(f"rule {rule}: silence is not shelved; set the bed to standby or empty")
     longest_s = pack.annunciation.shelve_max_s
     if not at_ns < until_ns <= at_ns + int(longest_s * S):
         raise CommandError(f"until: after now and within {longest_s / 3600:g} h")
@@ -299,7 +356,8 @@ def pause(
     if not at_ns < until_ns <= at_ns + int(longest_s * S):
         raise CommandError(f"until: after now and within {longest_s:g} s")
     bed = engine.bed(name)
-    events = unpause(engine, name, kind, at_ns) if kind in bed.pauses else []
+    before = bed.open.get(bed.technical.get(kind, ""))
+    events = [] if before is None else [close(bed, before, at_ns, "replaced")]
     bed.pauses[kind] = Shelf(until_ns, by, message.reason)
     event = from_condition(
         name,

@@ -11,6 +11,8 @@ from schemas.care import BedState as Occupancy
 
 ORDER = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}
 ALARM_PAUSED = "alarm_paused"
+PEOPLE = frozenset({"shelf", ALARM_PAUSED, "standby"})
+"""What a person put aside, or what covers a bed as a whole: it mutes nothing else."""
 OWN = frozenset({ALARM_PAUSED, "audio_paused", "standby_overdue", "no_data"})
 """Alerts that say what a pause or standby is, or that a patient may be missing."""
 
@@ -19,7 +21,12 @@ Muted = tuple[str, str]
 
 
 def muted_by(
-    event: AlertEvent, bed: BedState, care: BedCare, pack: Pack, place: BedState | None
+    event: AlertEvent,
+    bed: BedState,
+    care: BedCare,
+    pack: Pack,
+    place: BedState | None,
+    now_ns: int,
 ) -> Muted:
     """Return what mutes an open alert and why; ("", "") when nothing does.
 
@@ -34,7 +41,7 @@ def muted_by(
         pause = bed.pauses.get(ALARM_PAUSED)
         if pause is not None:
             return ALARM_PAUSED, f"{pause.by}: {pause.reason}"
-        if care.state is Occupancy.STANDBY:
+        if care.state is Occupancy.STANDBY and now_ns < care.until_ns:
             return "standby", care.reason
     return _by_another(event, bed, pack, place)
 
@@ -44,11 +51,16 @@ def _by_another(event: AlertEvent, bed: BedState, pack: Pack, place: BedState | 
         if event.rule in inhibition.target or event.rule.partition("/")[0] in inhibition.target:
             where = place if inhibition.across else bed
             for other in where.open.values() if where is not None else ():
-                if other.rule == inhibition.source and not other.latched:
+                if other.rule == inhibition.source and _speaks(other):
                     return other.rule, other.alert
     if event.rule.startswith("monitor/"):
         return _merged(event, bed, pack)
     return "", ""
+
+
+def _speaks(event: AlertEvent) -> bool:
+    """Return whether an alert may stand for others: it is not over, nor put aside by a person."""
+    return not event.latched and event.muted_by not in PEOPLE
 
 
 def _merged(event: AlertEvent, bed: BedState, pack: Pack) -> Muted:

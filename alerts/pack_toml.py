@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from schemas.errors import SettingsError
 from schemas.vitals import Quality
 
 Table = TypeVar("Table", bound=Struct)
+MAX_SECONDS, MAX_NUMBER = 86_400.0, 100_000.0
 _PATH = re.compile(r" - at `\$\.?([^`]*)`")
 
 
@@ -214,6 +216,9 @@ def read(text: bytes, path: PurePath, kind: type[Table]) -> Table:
         raise SettingsError(f"{path}: not UTF-8 text; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: not TOML: nested too deeply") from None
+    _check_numbers(document, text.decode(), path)
     try:
         return convert(document, kind)
     except ValidationError as error:
@@ -228,6 +233,35 @@ def read(text: bytes, path: PurePath, kind: type[Table]) -> Table:
             number = int(re.sub(r"\D.*", "", index) or 0)
         line = locate(text.decode(), name, number, key)
         raise SettingsError(f"{path}:{line}: {table or 'top level'}: {key}: {what}") from None
+
+
+def _check_numbers(document: dict[str, object], text: str, path: PurePath) -> None:
+    """Raise SettingsError for a number that no limit or time can be: NaN, infinite, enormous."""
+    for table, content in document.items():
+        rows = content if isinstance(content, list) else [content]
+        for index, row in enumerate(rows):
+            found = {table: row} if not isinstance(row, dict) else row
+            for key, value in _numbers(found):
+                seconds = key.endswith("_s")
+                low, high = (0, MAX_SECONDS) if seconds else (-MAX_NUMBER, MAX_NUMBER)
+                if not low <= value <= high:  # NaN is not
+                    line = locate(text, table if isinstance(row, dict) else "", index, key)
+                    raise SettingsError(
+                        f"{path}:{line}: {table}: {key}: {value:g} is not within {low:g}-{high:g}"
+                    )
+
+
+def _numbers(row: dict[str, object]) -> Iterator[tuple[str, float]]:
+    """Yield every number of a table with its key, those of its inner tables too."""
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict):
+                    yield from _numbers(item)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield key, value
 
 
 def locate(text: str, table: str, index: int = 0, key: str = "") -> int:

@@ -5,8 +5,10 @@ or switch it off; without a floor it may do both. What ``effective`` returns for
 engine runs; every rule says which overlay changed it last.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import PurePath
 
@@ -34,10 +36,13 @@ from schemas.errors import SettingsError
 from schemas.vitals import VITALS
 from schemas.wire import RulesConfig
 
+_LEVEL = "[a-z0-9][a-z0-9-]{0,47}"
+_SCOPE = re.compile(rf"region:[a-z0-9][a-z0-9-]*|{_LEVEL}(/{_LEVEL}){{0,2}}")
 HASH_DIGITS = 12
 SIGNAL_CLEAR_S = 10.0
 """A signal must be good for this long before its technical alert is over."""
 ORDER = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}
+MONITOR = "monitor"
 NO_DATA, DEVICE_SILENT, HOSPITAL_SILENT = "no_data", "device_silent", "hospital_silent"
 
 
@@ -92,8 +97,29 @@ class RuleSet:
             change = SetToml(
                 exception.rule, above=exception.above, below=exception.below, off=exception.off
             )
-            _apply(rules, change, f"patient:{exception.by}")
+            if not refusal(rules, exception):
+                _apply(rules, change, f"patient:{exception.by}")
         return _with_rules(pack, rules.values())
+
+
+def refusal(rules: dict[str, Rule], exception: PatientException) -> str:
+    """Return why an exception for a patient cannot be; empty: it can.
+
+    It may go beyond a floor; an extreme it may only tighten, for nothing ever mutes one.
+    """
+    found = [rules[rule_id] for rule_id in _named(rules, exception.rule)]
+    if not found:
+        return f"no rule {exception.rule!r}; see `vigil rules show`"
+    for rule in found:
+        term = rule.terms[0] if rule.terms else None
+        given = None if term is None else exception.above if term.above else exception.below
+        if term is None or len(rule.terms) > 1:
+            return f"{rule.id} has no single limit to change"
+        if given is None and not exception.off:
+            return f"{rule.id} is a limit {'above' if term.above else 'below'}"
+        if rule.extreme and (exception.off or _looser(term, term.trigger, given or 0.0)):
+            return f"{rule.id} is extreme: it may be tightened, never loosened or switched off"
+    return ""
 
 
 def _named(rules: Iterable[str], name: str) -> list[str]:
@@ -214,6 +240,7 @@ class _Reader:
             if vital not in VITALS:
                 raise self.error("limit", index, "vitals", f"{vital!r} is unknown; `vigil vitals`")
             term = self.term(("limit", index), vital, raw.above, raw.below, recovery=raw.recovery)
+            _check_reachable(term, lambda what: self.error("limit", index, "recovery", what))
             if raw.floor is not None and _looser(term, raw.floor, term.trigger):
                 raise self.error(
                     "limit", index, "floor", f"{raw.floor:g} is tighter than the limit itself"
@@ -237,6 +264,15 @@ class _Reader:
                 )
             )
         return rules
+
+
+def _check_reachable(term: Term, error: Callable[[str], SettingsError]) -> None:
+    """Raise when no plausible value of the vital would ever end the alert."""
+    vital = VITALS.get(term.of)
+    if vital is not None and not vital.low <= term.recovery <= vital.high:
+        raise error(
+            f"{term.recovery:g} is not within {vital.low:g}-{vital.high:g}: it would never be over"
+        )
 
 
 def _looser(term: Term, floor: float, trigger: float) -> bool:
@@ -453,24 +489,43 @@ def parse_overlay(text: bytes, path: PurePath, baseline: Pack) -> Overlay:
     reader = _Reader(text, path)
     rules = {rule.id: rule for some in baseline.by_vital.values() for rule in some}
     rules |= {rule.id: rule for rule in baseline.derived}
-    if not raw.scope.startswith("region:") and not 1 <= len(raw.scope.split("/")) <= 3:
-        raise reader.error("", 0, "for", f"{raw.scope!r}: region:NAME, hospital[/unit[/bed]]")
+    if not _SCOPE.fullmatch(raw.scope):
+        raise reader.error(
+            "",
+            0,
+            "for",
+            f"{raw.scope!r}: write region:NAME, hospital, hospital/unit or a whole bed",
+        )
     name = f"{raw.name}@{content_hash(text)}"
     for i, change in enumerate(raw.set):
         ids = _named(rules, change.rule)
         if not ids:
-            raise reader.error("set", i, "rule", f"no rule {change.rule!r} in {baseline.name}")
+            near = get_close_matches(change.rule, [*rules, *(r.name for r in rules.values())], 1)
+            hint = f"; did you mean {near[0]}?" if near else "; `vigil rules show` lists them"
+            raise reader.error(
+                "set", i, "rule", f"no rule {change.rule!r} in {baseline.name}{hint}"
+            )
         for rule_id in ids:
             _check_change(reader, i, rules[rule_id], change)
         if not change.off:
             _apply(rules, change, name)
     for rule_id in [r for i in raw.set if i.off for r in _named(rules, i.rule)]:
         rules.pop(rule_id, None)
-    reader.ids = {rule.partition("/")[0] for rule in rules}
+    reader.ids = {rule.partition("/")[0] for rule in baseline.rules} | {MONITOR}
     added = [rule for i, limit in enumerate(raw.limit) for rule in reader.limits(limit, i, name)]
     merged = _with_rules(baseline, [*rules.values(), *added])
     _check_contradictions(merged, lambda _, what: reader.error("set", 0, "rule", what))
     return Overlay(name, raw.scope, tuple(raw.set), tuple(added))
+
+
+def _bound(rule: Rule, term: Term) -> str:
+    """Return how a floor bounds: a limit above it or a score at most, a limit below at least."""
+    return "at most" if term.above or rule.kind is Kind.SCORE else "at least"
+
+
+def _shown(rule: Rule, term: Term) -> float:
+    """Return a limit as people write it."""
+    return term.trigger + (0.5 if rule.kind is Kind.SCORE else 0)
 
 
 def _check_change(reader: _Reader, index: int, rule: Rule, change: SetToml) -> None:
@@ -494,7 +549,8 @@ def _check_change(reader: _Reader, index: int, rule: Rule, change: SetToml) -> N
                 "set",
                 index,
                 key,
-                f"{rule.id} has the floor {floor:g}: an overlay may tighten it, never loosen it",
+                f"{rule.id} has the floor {floor:g}: an overlay may set {_bound(rule, term)} "
+                f"{floor:g} (the baseline says {_shown(rule, term):g})",
             )
         if change.hold_s is not None and change.hold_s > rule.hold_s:
             raise reader.error(
@@ -509,6 +565,7 @@ def _check_change(reader: _Reader, index: int, rule: Rule, change: SetToml) -> N
     if change.off:
         return
     after = _changed(rule, change, "").terms[0]
+    _check_reachable(after, lambda what: reader.error("set", index, "recovery", what))
     if (after.recovery > after.trigger) if after.above else (after.recovery < after.trigger):
         raise reader.error(
             "set", index, "recovery", f"{after.recovery:g} contradicts the limit {after.trigger:g}"
@@ -523,6 +580,7 @@ def make_rule_set(
     """Return a checked rule set from the texts of its files; raise SettingsError."""
     pack = parse_baseline(*baseline)
     found = tuple(parse_overlay(text, path, pack) for text, path in overlays)
+    _check_added(found)
     rules = RuleSet(pack, found, regions or {})
     scopes = {overlay.scope for overlay in found}
     for scope in sorted(scopes):  # what is fine alone may contradict what lies above it
@@ -532,6 +590,19 @@ def make_rule_set(
             place = "/".join([*scope.split("/"), "x", "x"][:3])
             _check_contradictions(rules.effective(rules.of_bed(place)), _together(scope))
     return rules
+
+
+def _check_added(overlays: Sequence[Overlay]) -> None:
+    """Raise when two overlays add a limit of the same name: one would hide the other."""
+    known: dict[str, str] = {}
+    for overlay in overlays:
+        for name in sorted({rule.name for rule in overlay.added}):
+            if name in known:
+                raise SettingsError(
+                    f"overlays {known[name]} and {overlay.name} both add the limit {name!r}; "
+                    "rename one"
+                )
+            known[name] = overlay.name
 
 
 def _together(scope: str) -> Callable[[Rule, str], SettingsError]:

@@ -30,10 +30,12 @@ from schemas.alerts import (
     Stages,
     hospital_place,
     is_place,
+    is_unit_place,
     unit_place,
 )
 from schemas.care import BedCare, CareConfig, Presence
 from schemas.care import BedState as Occupancy
+from schemas.errors import DecodeError
 from schemas.times import S
 from schemas.wire import DeviceAlarmMessage, Reading
 
@@ -47,7 +49,9 @@ TOGETHER, TOGETHER_LEAST = 0.8, 3
 """So many of a hospital's beds silent, and at least three, are the hospital's own silence."""
 APART = 0.5
 """The hospital's silence is over when no more than this share is still silent."""
+NOBODY = BedCare()
 ALARMS_KEPT = 50
+EPISODES_KEPT = 20
 
 
 def _open(  # noqa: PLR0913 - what a condition is
@@ -109,8 +113,11 @@ def recount(engine: "Engine", name: str, bed: BedState) -> None:
 
 
 def _watched(engine: "Engine", name: str) -> bool:
+    """Return whether a bed's silence means something: not while its patient is away or none is."""
     care = engine.state.care.get(name)
-    return care is None or care.state is Occupancy.MONITORED
+    if care is None or care.state is Occupancy.MONITORED:
+        return True
+    return care.state is Occupancy.STANDBY and engine.now_ns >= care.until_ns
 
 
 def _silent_ns(engine: "Engine", name: str, bed: BedState) -> int | None:
@@ -118,7 +125,7 @@ def _silent_ns(engine: "Engine", name: str, bed: BedState) -> int | None:
     if bed.ended or not bed.heard_ns or NO_DATA in bed.technical or not _watched(engine, name):
         return None
     patience_ns = int(max(engine.pack(name).silence.after_s, 3 * bed.interval_s) * S)
-    return max(bed.heard_ns, engine.state.listening_ns) + patience_ns
+    return max(bed.heard_ns, bed.watched_ns, engine.state.listening_ns) + patience_ns
 
 
 def _device_silent_ns(engine: "Engine", name: str, bed: BedState) -> dict[str, int]:
@@ -194,7 +201,8 @@ def deadlines(engine: "Engine", name: str, bed: BedState) -> list[int]:
     """Return when silence, contests, standby and presence are due."""
     times: list[int] = []
     if is_place(name):
-        return [t for t in (_presence_ends_ns(engine, name),) if t is not None]
+        ends_ns = _presence_ends_ns(engine, name) if is_unit_place(name) else None
+        return [] if ends_ns is None else [ends_ns]
     if CONTESTED in bed.technical:
         times.append(bed.contested_ns + CONTESTED_CLEAR_NS)
     silent_ns = _silent_ns(engine, name, bed)
@@ -206,7 +214,6 @@ def deadlines(engine: "Engine", name: str, bed: BedState) -> list[int]:
     if (
         care is not None
         and care.state is Occupancy.STANDBY
-        and care.until_ns
         and STANDBY_OVERDUE not in bed.technical
     ):
         times.append(care.until_ns)
@@ -216,7 +223,7 @@ def deadlines(engine: "Engine", name: str, bed: BedState) -> list[int]:
 def elapse(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[AlertEvent]:
     """Open and close what time alone opens and closes."""
     if is_place(name):
-        return receivers(engine, name.rpartition("/")[0], at_ns)
+        return receivers(engine, name.rpartition("/")[0], at_ns) if is_unit_place(name) else []
     events: list[AlertEvent] = []
     if CONTESTED in bed.technical and bed.contested_ns + CONTESTED_CLEAR_NS <= at_ns:
         events += _close(engine, name, bed, CONTESTED, at_ns, at_ns)
@@ -226,7 +233,7 @@ def elapse(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[Alert
         words = silence_sentence(
             rule, engine.label(name), at_ns - bed.heard_ns, offline=bed.offline
         )
-        onset = (bed.last_measured_ns, f"{bed.last_key}|")
+        onset = (bed.last_measured_ns, f"{bed.last_key}|{at_ns}")
         events += _open(
             engine, name, bed, NO_DATA, words, at_ns, priority=rule.priority, onset=onset
         )
@@ -237,11 +244,14 @@ def elapse(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[Alert
     care = engine.care(name)
     if (
         care.state is Occupancy.STANDBY
-        and 0 < care.until_ns <= at_ns
+        and care.until_ns <= at_ns
         and STANDBY_OVERDUE not in bed.technical
     ):
         words = standby_sentence(engine.label(name), at_ns - care.until_ns)
         events += _open(engine, name, bed, STANDBY_OVERDUE, words, at_ns, priority=Priority.MEDIUM)
+        bed.watched_ns = at_ns
+        recount(engine, name, bed)
+        events += handling.remute(engine, name, bed, at_ns)  # what was covered is so no longer
     return events
 
 
@@ -260,7 +270,7 @@ def _devices(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[Ale
                 words,
                 at_ns,
                 priority=silence.rule.priority,
-                onset=(at, f"{device}|{at}"),
+                onset=(at, f"{device}|{at}|{at_ns}"),
                 device=device,
             )
     return events
@@ -295,16 +305,31 @@ def clock(
     engine: "Engine", name: str, device: str, offset_ns: int, bound_ns: int, now_ns: int
 ) -> list[AlertEvent]:
     """Open or close the alert on a device clock that is off by more than ``bound_ns``."""
+    if engine.care(name).state is Occupancy.EMPTY:
+        return []
     bed = engine.bed(name)
     if not bed.device:
         bed.device = device
+    rule = f"{CLOCK}/{device}"
+    if CLOCK in bed.technical:  # of a version that had one for the whole bed
+        return _close(engine, name, bed, CLOCK, now_ns, now_ns)
     if abs(offset_ns) > bound_ns:
-        if CLOCK in bed.technical:
+        if rule in bed.technical:
             return []
         words = clock_sentence(engine.label(name), offset_ns)
         onset = (now_ns, f"{bed.last_key}|{offset_ns}")
-        return _open(engine, name, bed, CLOCK, words, now_ns, priority=Priority.LOW, onset=onset)
-    return _close(engine, name, bed, CLOCK, now_ns, now_ns)
+        return _open(
+            engine,
+            name,
+            bed,
+            rule,
+            words,
+            now_ns,
+            priority=Priority.LOW,
+            onset=onset,
+            device=device,
+        )
+    return _close(engine, name, bed, rule, now_ns, now_ns)
 
 
 def status(
@@ -320,6 +345,7 @@ def status(
     if device == bed.device:
         bed.offline = state == "offline"
         bed.interval_s = interval_s or bed.interval_s
+        engine.schedule(name, bed)
     if state != "ended":
         return []
     events: list[AlertEvent] = []
@@ -339,6 +365,7 @@ def end(engine: "Engine", name: str, bed: BedState, now_ns: int, reason: str) ->
     events = [handling.close(bed, event, now_ns, reason) for event in list(bed.open.values())]
     bed.technical.clear()
     bed.pauses.clear()
+    bed.alarms.clear()
     recount(engine, name, bed)
     return events
 
@@ -347,25 +374,42 @@ def device_alarm(
     engine: "Engine", name: str, alarm: DeviceAlarmMessage, at_ns: int, now_ns: int
 ) -> list[AlertEvent]:
     """Carry the monitor's own alarm through: open it, raise it, end it."""
+    if engine.care(name).state is Occupancy.EMPTY:
+        return []
     bed = engine.bed(name)
     rule = f"monitor/{alarm.alarm}"
     event = bed.open.get(bed.technical.get(rule, ""))
+    on, whose = bed.alarms.get(rule, []), f"{alarm.device}|{alarm.id}"
     if alarm.phase == "end":
+        left = [one for one in on if one != whose]
+        if left or whose not in on:
+            bed.alarms[rule] = left
+            return []
+        bed.alarms.pop(rule, None)
         return _close(engine, name, bed, rule, at_ns, now_ns)
     monitors = engine.pack(name).monitors
-    extreme = any(m.extreme and alarm.alarm in m.alarms for m in monitors)
+    # what the monitor calls red passes as our extremes do
+    extreme = alarm.priority is Priority.HIGH or any(
+        m.extreme and alarm.alarm in m.alarms for m in monitors
+    )
+    if event is None and not extreme and len(bed.technical) >= ALARMS_KEPT:
+        raise DecodeError(
+            "too_many_alarms",
+            f"alarm {alarm.alarm}: {ALARMS_KEPT} are on here already",
+            alarm.device,
+        )
+    if whose not in on:
+        bed.alarms[rule] = [*on[-EPISODES_KEPT:], whose]
     priority = Priority.HIGH if extreme else alarm.priority
     if event is not None:
         if ORDER[priority] <= ORDER[event.priority]:
             return []
         raised = follow(event, EventKind.RAISED, at_ns, now_ns, priority=priority)
-        raised = replace(raised, acknowledged_by=None)
+        raised = replace(raised, acknowledged_by=None, extreme=extreme)
         bed.climbs.pop(event.alert, None)
         bed.open[event.alert] = raised
         events = [raised, *handling.call(engine, name, bed, raised, now_ns)]
         return events + handling.remute(engine, name, bed, now_ns)
-    if len(bed.technical) >= ALARMS_KEPT:
-        return []
     words = monitor_sentence(engine.label(name), alarm.zh or alarm.alarm, alarm.en or alarm.alarm)
     stages = Stages(
         measured_ns=at_ns, sent_ns=None, received_ns=now_ns, judged_ns=now_ns, fired_ns=now_ns
@@ -377,7 +421,7 @@ def device_alarm(
         words,
         at_ns,
         priority=priority,
-        onset=(at_ns, f"{alarm.device}|{alarm.id}|{at_ns}"),
+        onset=(at_ns, f"{alarm.device}|{alarm.id}|{at_ns}|{now_ns}"),
         stages=stages,
         device=alarm.device,
         technical=alarm.type == "technical",
@@ -398,17 +442,33 @@ def configure(engine: "Engine", hospital: str, config: CareConfig, now_ns: int) 
     for name in before:
         del state.care[name]
     state.care |= {n: c for n, c in config.beds.items() if n.startswith(mine)}
-    for unit in [unit for unit in state.units if unit.startswith(mine)]:
+    old_units = {unit: known for unit, known in state.units.items() if unit.startswith(mine)}
+    for unit in old_units:
         del state.units[unit]
     state.units |= {n: u for n, u in config.units.items() if n.startswith(mine)}
     events: list[AlertEvent] = []
-    for name in sorted(before.keys() | config.beds.keys()):
+    for name in sorted(before.keys() | {n for n in config.beds if n.startswith(mine)}):
         if before.get(name) != state.care.get(name):
             events += _reconfigure(engine, name, before.get(name), now_ns)
-    for unit in sorted(config.units):
-        if unit.startswith(mine):
-            events += receivers(engine, unit, now_ns)
+    for unit in sorted(old_units.keys() | {u for u in config.units if u.startswith(mine)}):
+        events += receivers(engine, unit, now_ns)
+        if old_units.get(unit) != state.units.get(unit):
+            events += _climb_anew(engine, unit, now_ns)
+    for unit in old_units.keys() - state.units.keys():
+        state.presence.pop(unit, None)
+        state.places.pop(unit_place(*unit.split("/")), None)
     return events
+
+
+def _climb_anew(engine: "Engine", unit: str, now_ns: int) -> list[AlertEvent]:
+    """Let open alerts of a unit follow its new ladder."""
+    return [
+        after
+        for name, bed in engine.state.beds.items()
+        if name.startswith(f"{unit}/")
+        for event in list(bed.open.values())
+        for after in handling.call(engine, name, bed, event, now_ns)
+    ]
 
 
 def _reconfigure(
@@ -416,11 +476,15 @@ def _reconfigure(
 ) -> list[AlertEvent]:
     """Let a bed follow what changed of it: its patient, its state, its exceptions."""
     engine.forget_pack(name)
+    care = engine.care(name)
     bed = engine.state.beds.get(name)
+    if bed is None and care.state is Occupancy.STANDBY:
+        bed = engine.bed(name)  # its return is awaited, though nothing was heard of it yet
     if bed is None:
         return []
     events: list[AlertEvent] = []
-    care = engine.care(name)
+    if (before or NOBODY).state is not care.state:
+        bed.watched_ns = now_ns  # its silence counts from now on
     if before is not None and before.stay != care.stay:
         bed.trends.clear()  # another patient: nothing of the last one counts
         bed.observed.clear()
@@ -432,6 +496,7 @@ def _reconfigure(
         for rule in (NO_DATA, STANDBY_OVERDUE):
             events += _close(engine, name, bed, rule, now_ns, now_ns)
     recount(engine, name, bed)
+    events += handling.drop_gone(engine, name, bed, now_ns)
     events += handling.remute(engine, name, bed, now_ns)
     engine.schedule(name, bed)
     return events
@@ -439,26 +504,24 @@ def _reconfigure(
 
 def _discharge(bed: BedState, now_ns: int) -> list[AlertEvent]:
     """Close what belongs to the patient who left; what is the bed's or a device's stays."""
-    events = []
-    for event in list(bed.open.values()):
-        if not event.technical:
-            bed.live.pop(event.rule, None)
-            events.append(handling.close(bed, event, now_ns, "other_patient"))
-    return events
+    bed.live.clear()
+    bed.filling.clear()
+    bed.pauses.clear()
+    theirs = [e for e in bed.open.values() if not e.technical or e.rule in handling.PAUSES]
+    return [handling.close(bed, event, now_ns, "other_patient") for event in theirs]
 
 
 def present(engine: "Engine", hospital: str, presence: Presence, now_ns: int) -> list[AlertEvent]:
     """Note which roles have a receiver connected; say which units have none."""
     events: list[AlertEvent] = []
     for unit, roles in presence.units.items():
-        if unit.startswith(f"{hospital}/"):
+        if unit.startswith(f"{hospital}/") and unit in engine.state.units:
             known = {r: t for r, t in engine.state.presence.get(unit, {}).items() if t > now_ns}
             known |= {role: now_ns + PRESENT_NS for role, count in roles.items() if count > 0}
             for role in [role for role, count in roles.items() if count <= 0]:
                 known.pop(role, None)
             engine.state.presence[unit] = known
-            if unit in engine.state.units:
-                events += receivers(engine, unit, now_ns)
+            events += receivers(engine, unit, now_ns)
     return events
 
 

@@ -18,10 +18,16 @@ class Shelf(Struct, array_like=True):
 
 
 class Heard(Struct, array_like=True):
-    """When a device of a bed was last heard, and how often it sends."""
+    """When a device of a bed was last heard, and how often it sends: as it says, and as it does.
+
+    ``gap_ns``/``before_ns``: measured time between its last readings, and those before.
+    """
 
     at_ns: int
     interval_s: float
+    measured_ns: int = 0
+    gap_ns: int = 0
+    before_ns: int = 0
 
 
 class BedState(Struct, omit_defaults=True):
@@ -30,6 +36,8 @@ class BedState(Struct, omit_defaults=True):
     ``live``/``filling``: rules that are not normal. ``open``: alerts that people have been told of,
     by alert id, as their newest event. ``technical``: open conditions that are no rule's on values,
     rule to alert id. ``recent``: the last pulse rates and mean pressures, for contradictions.
+    ``watched_ns``: since when its silence means something, after standby.
+    ``alarms``: the monitor's own that are on, rule to ``device|id`` of each.
     ``excepted_ns``: until when expired exceptions have been taken out of the rules.
     ``queued_ns``: when time alone would change something next, as the engine has it in its queue.
     """
@@ -39,6 +47,7 @@ class BedState(Struct, omit_defaults=True):
     open: dict[str, AlertEvent] = {}
     technical: dict[str, str] = {}
     heard_ns: int = 0
+    watched_ns: int = 0
     contested_ns: int = 0
     last_measured_ns: int = 0
     last_boot: str = ""
@@ -56,6 +65,7 @@ class BedState(Struct, omit_defaults=True):
     shelves: dict[str, Shelf] = {}
     pauses: dict[str, Shelf] = {}
     climbs: dict[str, Climb] = {}
+    alarms: dict[str, list[str]] = {}
     excepted_ns: int = 0
     queued_ns: int = 0
 
@@ -69,7 +79,8 @@ class EngineState(Struct):
     """All beds. ``listening_ns``: silence is counted from here, not over the hub's own absence.
 
     ``places``: units and hospitals, which have alerts of their own. ``care``/``units``: what care
-    published. ``presence``: until when each role of a unit has a receiver connected.
+    published. ``now_ns``: up to when everything has happened. ``presence``: until when each role of
+    a unit has a receiver connected.
     """
 
     beds: dict[str, BedState] = {}
@@ -78,3 +89,4 @@ class EngineState(Struct):
     care: dict[str, BedCare] = {}
     units: dict[str, UnitCare] = {}
     presence: dict[str, dict[str, int]] = {}
+    now_ns: int = 0

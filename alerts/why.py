@@ -148,7 +148,7 @@ class _Look:
         if alert is not None:
             place = self._engine.state.places.get(hospital_place(self._name.partition("/")[0]))
             care = self._engine.care(self._name)
-            muted = inhibition.muted_by(alert, self._bed, care, self._pack, place)
+            muted = inhibition.muted_by(alert, self._bed, care, self._pack, place, self._now_ns)
         reason, words = self._reason(rule, state, condition, muted)
         return {
             "rule": rule.id,
@@ -223,8 +223,11 @@ class _Look:
             shown = "?" if value is None else f"{value:.{max(decimals, 0)}f}"
             inside = term.condition(value) is not Condition.BREACH if value is not None else True
             if inside:
-                parts_zh.append(f"{zh} {shown} 未超过报警限 {term.trigger:g}")
-                parts_en.append(f"{en} {shown} is within the limit {term.trigger:g}")
+                side_zh, side_en = (
+                    ("不高于", "not above") if term.above else ("不低于", "not below")
+                )
+                parts_zh.append(f"{zh} {shown}，{side_zh}报警限 {term.trigger:g}")
+                parts_en.append(f"{en} {shown} is {side_en} the limit {term.trigger:g}")
         if not parts_zh:
             return "due", ("条件刚刚成立", "the condition has only just come true")
         return "within_limits", ("；".join(parts_zh), "; ".join(parts_en))

@@ -28,6 +28,8 @@ from schemas.times import S, from_datetime, to_datetime
 from schemas.topics import check_bed
 
 LOCK = 7_470_127
+LONGEST_NS = 90 * 86_400 * S
+MAX_LIMIT = 100_000
 YEAR_S = 365.25 * 86_400
 
 
@@ -275,7 +277,11 @@ async def add_exception(
         raise CareError("exception: give a reason")
     if exception.until_ns <= now_ns:
         raise CareError("exception: until lies in the past")
+    if exception.until_ns > now_ns + LONGEST_NS:
+        raise CareError("exception: until is more than 90 days ahead; review it sooner")
     given = [exception.above, exception.below]
+    if any(value is not None and not abs(value) <= MAX_LIMIT for value in given):
+        raise CareError("exception: above or below is no number that a limit can be")
     if sum(value is not None for value in given) != (0 if exception.off else 1):
         raise CareError("exception: give exactly one of above, below and off")
     detail = {"stay": stay, "exception": to_builtins(exception)}

@@ -112,8 +112,9 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             body.reason,
             now + int(body.minutes * MINUTE_NS) if timed else 0,
         )
-        await send(feed, format_topic(name, Kind.COMMANDS), encode_json(message))
-        return JSONResponse({"command": message.id}, 202)
+        topic = format_topic(name, Kind.COMMANDS)
+        done = await send(feed, topic, encode_json(message), message.id)
+        return JSONResponse({"command": message.id, "done": done}, 202)
 
     @router.post("/beds/{hospital}/{unit}/{bed}/observations", status_code=202)
     async def observe(name: Bed, body: Observations, person: Who) -> JSONResponse:
@@ -128,8 +129,9 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             except ValueError as error:
                 raise HTTPException(422, str(error)) from None
         message = ObservationMessage(1, uuid4().hex, person.username, at // MS, body.values)
-        await send(feed, format_topic(name, Kind.OBSERVATIONS), encode_json(message))
-        return JSONResponse({"observation": message.id}, 202)
+        topic = format_topic(name, Kind.OBSERVATIONS)
+        done = await send(feed, topic, encode_json(message), message.id)
+        return JSONResponse({"observation": message.id, "done": done}, 202)
 
     @router.get("/observations")
     async def observations() -> list[dict[str, Any]]:
@@ -167,7 +169,10 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
     async def why(name: Bed, at: str | None = None, rule: str | None = None) -> Any:
         """Say of every rule on a bed why it did or did not alert at a moment (default: now)."""
         async with database(pool) as connection:
-            return await services.why(connection, name, time_ns(at, now_ns()), rule)
+            found = await services.why(connection, name, time_ns(at, now_ns()), rule)
+        if rule is not None and not found["rules"]:
+            raise HTTPException(404, f"rule {rule[:80]}: none of this name on {name}")
+        return found
 
     @router.get("/burden")
     async def burden(

@@ -30,6 +30,9 @@ def bed_of(hospital: str, unit: str, bed: str) -> str:
         raise HTTPException(422, str(error)) from None
 
 
+ANSWER_S = 2.0
+"""How long a person's command waits for intake's answer; without one it is on its way."""
+
 Who = Annotated[Person, Depends(person_of)]
 Bed = Annotated[str, Depends(bed_of)]
 
@@ -58,11 +61,25 @@ async def database(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
         raise HTTPException(422, str(error)) from None
 
 
-async def send(feed: Feed, topic: str, payload: bytes) -> None:
-    """Publish for a person; 503 when the message bus is away and nothing was done."""
+async def send(feed: Feed, topic: str, payload: bytes, command: str) -> bool:
+    """Publish for a person, and wait for intake's answer; return whether it came in time.
+
+    503 when the message bus is away and nothing was done, 409 with the reason when intake refuses.
+    """
     if feed.connection is None:
         raise HTTPException(503, "the message bus is away; nothing was done")
+    feed.expect(command)
     try:
         await feed.connection.publish(topic, payload)
     except BrokerError:
         raise HTTPException(503, "the message bus was lost; try again") from None
+    refused = await feed.answer(command, ANSWER_S)
+    if refused:
+        raise HTTPException(409, refused)
+    return refused is not None
+
+
+def require(person: Person, *roles: str) -> None:
+    """Raise 403 unless a person has one of these roles."""
+    if person.role not in roles:
+        raise HTTPException(403, f"for {', '.join(roles)}; you are {person.role}")

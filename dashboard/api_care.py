@@ -1,20 +1,23 @@
 """Routes of care: stays, states of beds, exceptions, ladders, duty; and what is published of it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, HTTPException
 from msgspec import to_builtins
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field
 
+from alerts.rulesets import RuleSet, refusal
 from care import store
 from care.publish import Publisher
 from care.roles import ROLES
 from care.store import Patient
-from dashboard.api_base import Bed, Who, database, time_ns
+from dashboard.api_base import Bed, Who, database, require, time_ns
 from dashboard.feed import Feed
 from hub.clock import now_ns
 from schemas.care import PatientException, Rung
@@ -24,6 +27,9 @@ from schemas.topics import config_topic
 
 log = structlog.get_logger()
 
+RulesAt = Callable[[AsyncConnection, int], Awaitable[RuleSet]]
+LEADERS = ("charge-nurse", "county-physician", "quality-lead", "administrator")
+"""Who may change who is told."""
 CARE_PERIOD_S = 2.0
 PRESENCE_PERIOD_S = 5.0
 
@@ -116,7 +122,7 @@ class DutyBody(_Body):
     end: str
 
 
-def make_care_router(pool: AsyncConnectionPool) -> APIRouter:  # noqa: C901, PLR0915 - one closure
+def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  # noqa: C901, PLR0915 - one closure
     """Return the routes. What they change is published for intake within seconds."""
     router = APIRouter(prefix="/api/care", tags=["care"])
 
@@ -218,6 +224,10 @@ def make_care_router(pool: AsyncConnectionPool) -> APIRouter:  # noqa: C901, PLR
             body.off,
         )
         async with database(pool) as connection:
+            found = await rules(connection, now_ns())
+            refused = refusal(found.baseline.rules, changed)
+            if refused:
+                raise HTTPException(422, refused)
             await store.add_exception(connection, stay, changed, now_ns=now_ns())
 
     @router.delete("/stays/{stay}/exceptions/{rule:path}", status_code=204)
@@ -244,6 +254,7 @@ def make_care_router(pool: AsyncConnectionPool) -> APIRouter:  # noqa: C901, PLR
     @router.put("/units/{hospital}/{unit}/ladder", status_code=204)
     async def ladder(hospital: str, unit: str, body: LadderBody, person: Who) -> None:
         """Set a unit's ladder."""
+        require(person, *LEADERS)
         steps = tuple(Rung(str(s.get("role", "")), dict(s.get("after_s", {}))) for s in body.steps)
         async with database(pool) as connection:
             await store.set_ladder(connection, f"{hospital}/{unit}", steps, by=person.username)
@@ -251,6 +262,7 @@ def make_care_router(pool: AsyncConnectionPool) -> APIRouter:  # noqa: C901, PLR
     @router.post("/units/{hospital}/{unit}/duty", status_code=201)
     async def duty(hospital: str, unit: str, body: DutyBody, person: Who) -> None:
         """Put a person on duty."""
+        require(person, *LEADERS)
         between = (time_ns(body.start, 0), time_ns(body.end, 0))
         async with database(pool) as connection:
             await store.add_duty(

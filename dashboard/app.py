@@ -89,7 +89,7 @@ def make_app(settings: Settings, sites: Sites, services: Services) -> Any:
     sessions = Sessions(pool)
     server.include_router(make_router(settings, feed, pool, sessions))
     server.include_router(make_alert_router(feed, pool, services))
-    server.include_router(make_care_router(pool))
+    server.include_router(make_care_router(pool, services.rules))
     dash = Dash(
         __name__,
         server=server,

@@ -7,6 +7,7 @@ sent) and costs nobody else anything; one that takes nothing for ``lag_s`` is di
 """
 
 import asyncio
+import re
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ from schemas.wire import Health, JudgedBatch
 
 log = structlog.get_logger()
 
+_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
 HEARTBEAT_S = 1.0
 URGENT_S = 0.005
 """An alert does not wait for the next frame, only so long for what comes with it."""
@@ -93,6 +95,7 @@ class Feed:
         self.views: dict[str, BedView] = {}
         self.places: dict[str, BedView] = {}
         self.care: dict[str, CareConfig] = {}
+        self._waiting: dict[str, asyncio.Future[str]] = {}
         self._undelivered: deque[Delivery] = deque(maxlen=UNDELIVERED_KEPT)
         self.connection: Connection | None = None
         self.unreadable = 0
@@ -172,10 +175,35 @@ class Feed:
                 if abs(now_ms - view.news2_ms) > SCORE_MS:
                     score(view, now_ms)
                 self._changed.add(reading.bed)
+        for refusal in batch.refusals:
+            self._answer(refusal.id, refusal.detail)
         for taken in batch.inputs:
+            if taken.kind in (Kind.COMMANDS, Kind.OBSERVATIONS) and self._waiting:
+                found = _ID.search(taken.body)
+                self._answer(found.group(1).decode() if found else "", "")
             if taken.kind == Kind.OBSERVATIONS:
                 self.take_observation(taken.scope, taken.received_ns, taken.body)
         self._undelivered.extend(d for d in batch.deliveries if d.state != "sent")
+
+    def _answer(self, command: str, refused: str) -> None:
+        waiting = self._waiting.pop(command, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(refused)
+
+    async def answer(self, command: str, within_s: float) -> str | None:
+        """Return what intake made of a command: "" done, else why not; None: no answer in time."""
+        waiting = self._waiting.setdefault(command, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(within_s):
+                return await waiting
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting.pop(command, None)
+
+    def expect(self, command: str) -> None:
+        """Keep the answer to a command that is about to be sent."""
+        self._waiting[command] = asyncio.get_running_loop().create_future()
 
     def take_observation(self, bed: str, received_ns: int, body: bytes) -> None:
         """Take what somebody entered about a bed, as intake took it."""

@@ -1,15 +1,21 @@
 """Alarm burden from the ledger: alerts a bed-day, time in alarm, time to acknowledge."""
 
-from collections import defaultdict
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from psycopg import AsyncConnection
 
 from hub.reads import Row, fetch
+from schemas.errors import HubError
 
-DAY_S = 86_400.0
+DAY_MINUTES = 1440.0
 TOP = 10
+SHIFTS = {"night": range(8), "day": range(8, 16), "evening": range(16, 24)}
+"""Hours of the day: shifts of eight hours from midnight."""
 
 
 async def burden(
@@ -18,30 +24,48 @@ async def burden(
     bed: str | None = None,
     zone: str = "Asia/Shanghai",
 ) -> dict[str, Any]:
-    """Return the burden between two times: in all, by hospital and shift, top rules and beds.
+    """Return the burden between two times: all, by hospital and shift; top rules and beds.
 
-    What was muted from its beginning is counted apart: nobody was called for it.
+    What was muted from its beginning is counted apart: nobody was called for it. Time in alarm is
+    the time in which a bed had any alert, however many at once. Raises HubError for a wrong zone.
     """
+    if between[0] >= between[1]:
+        raise HubError("since is not before until")
+    try:
+        here = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise HubError(f"zone {zone[:40]!r}: there is none; write e.g. Asia/Shanghai") from None
     asked = {"start": between[0], "end": between[1], "bed": bed}
-    days = {r["bed"]: float(r["days"]) for r in await fetch(connection, "select_bed_days", **asked)}
-    rows = await fetch(connection, "select_burden", zone=zone, **asked)
+    minutes = await fetch(connection, "select_bed_days", zone=zone, **asked)
+    rows = await fetch(connection, "select_burden", **asked)
+    for row in rows:
+        row["hospital"] = row["bed"].partition("/")[0]
+        row["hour"] = row["fired_at"].astimezone(here).hour
     told = [row for row in rows if not row["muted"]]
-    hospitals = sorted({row["hospital"] for row in told})
+
+    def days(hospital: str | None = None, hours: Iterable[int] = range(24)) -> float:
+        wanted = set(hours)
+        return float(
+            sum(
+                m["minutes"]
+                for m in minutes
+                if m["hour"] in wanted and (hospital is None or m["bed"].startswith(f"{hospital}/"))
+            )
+            / DAY_MINUTES
+        )
+
     return {
         "from": between[0],
         "to": between[1],
-        **_sums(told, sum(days.values())),
-        "muted": sum(row["alerts"] for row in rows if row["muted"]),
+        **_sums(told, days()),
+        "muted": len(rows) - len(told),
         "by_hospital": {
-            hospital: _sums(
-                [row for row in told if row["hospital"] == hospital],
-                sum(d for name, d in days.items() if name.startswith(f"{hospital}/")),
-            )
-            for hospital in hospitals
+            hospital: _sums([row for row in told if row["hospital"] == hospital], days(hospital))
+            for hospital in sorted({row["hospital"] for row in told})
         },
         "by_shift": {
-            shift: _sums([row for row in told if row["shift"] == shift], sum(days.values()) / 3)
-            for shift in ("night", "day", "evening")
+            shift: _sums([row for row in told if row["hour"] in hours], days(hours=hours))
+            for shift, hours in SHIFTS.items()
         },
         "top_rules": _top(told, "rule"),
         "top_beds": _top(told, "bed"),
@@ -49,38 +73,41 @@ async def burden(
 
 
 def _sums(rows: list[Row], days: float) -> dict[str, Any]:
-    alerts = sum(row["alerts"] for row in rows)
-    acknowledged = sum(row["acknowledged"] for row in rows)
     waits = [
-        (float(row["acknowledged_after_s"]), row["acknowledged"])
+        (row["acknowledged_at"] - row["fired_at"]).total_seconds()
         for row in rows
-        if row["acknowledged_after_s"] is not None
+        if row["acknowledged_at"] is not None
     ]
-    in_alarm = sum(float(row["in_alarm_s"] or 0) for row in rows)
+    hours = in_alarm(rows).total_seconds() / 3600
     return {
         "bed_days": round(days, 3),
-        "alerts": alerts,
-        "alerts_per_bed_day": round(alerts / days, 2) if days else None,
-        "physiological": sum(row["alerts"] for row in rows if not row["technical"]),
-        "alarm_hours_per_bed_day": round(in_alarm / 3600 / days, 3) if days else None,
-        "acknowledged": acknowledged,
-        "acknowledged_after_median_s": _weighted_median(waits),
+        "alerts": len(rows),
+        "alerts_per_bed_day": round(len(rows) / days, 2) if days else None,
+        "physiological": sum(not row["technical"] for row in rows),
+        "alarm_hours_per_bed_day": round(hours / days, 3) if days else None,
+        "acknowledged": len(waits),
+        "acknowledged_after_median_s": round(median(waits), 1) if waits else None,
     }
 
 
-def _weighted_median(waits: list[tuple[float, int]]) -> float | None:
-    """Return the median of group medians, each weighing as much as its group is large."""
-    total, so_far = sum(count for _, count in waits), 0
-    for wait, count in sorted(waits):
-        so_far += count
-        if 2 * so_far >= total:
-            return round(wait, 1)
-    return None
+def in_alarm(rows: list[Row]) -> timedelta:
+    """Return for how long beds had any alert, each bed's overlaps counted once."""
+    by_bed: dict[str, list[tuple[datetime, datetime]]] = {}
+    for row in rows:
+        by_bed.setdefault(row["bed"], []).append((row["fired_at"], row["ended_at"]))
+    total = timedelta()
+    for spans in by_bed.values():
+        until: datetime | None = None
+        for start, end in sorted(spans):
+            begin = start if until is None or start > until else until
+            if end > begin:
+                total += end - begin
+                until = end
+    return total
 
 
 def _top(rows: list[Row], key: str) -> list[dict[str, Any]]:
-    counts: dict[str, int] = defaultdict(int)
-    for row in rows:
-        counts[row[key]] += row["alerts"]
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:TOP]
-    return [{key: name, "alerts": count} for name, count in ordered]
+    ordered = sorted(
+        Counter(row[key] for row in rows).items(), key=lambda item: (-item[1], item[0])
+    )
+    return [{key: name, "alerts": count} for name, count in ordered[:TOP]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import psycopg
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from hub import cli_care, cli_data, cli_rules  # noqa: F401 - their commands register themselves
@@ -24,8 +25,8 @@ def run_app() -> None:
     """Entry point: errors of ours are one line, not a traceback."""
     try:
         app()
-    except (HubError, OSError, psycopg.OperationalError) as error:
-        err.print(f"[red]vigil:[/] {error}", highlight=False, soft_wrap=True)
+    except (HubError, OSError, UnicodeDecodeError, psycopg.OperationalError) as error:
+        err.print(f"[red]vigil:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -87,7 +87,7 @@ def parse_when(text: str) -> datetime:
         return to_datetime(parse_time(text))
     except ValueError as error:
         raise HubError(
-            f"time {text!r}: {error}; write 2026-11-23T07:00:00+08:00, now, or -1h"
+            f"time {text!r}: {error}; write 2026-11-23T07:00:00+08:00, now, or -1h (an hour ago)"
         ) from None
 
 

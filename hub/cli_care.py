@@ -1,6 +1,8 @@
 """Commands for people and beds: stays, states, exceptions, ladders, duty; what a nurse does."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -12,6 +14,7 @@ from hub.cli_base import Json, app, call, open_tables, out, parse_when, read_set
 from hub.settings import Settings
 from schemas.errors import HubError
 
+ANSWER_S = 5.0
 care_app = typer.Typer(help="Stays, states of beds, ladders, duty.", no_args_is_help=True)
 app.add_typer(care_app, name="care")
 
@@ -199,11 +202,53 @@ def exception(
     off: bool = False,
 ) -> None:
     """Change a limit for one patient, with author, reason and end."""
+    from alerts.rulesets import refusal
     from care import store
+    from hub.packs import load_rules
     from schemas.care import PatientException
+    from schemas.errors import CareError
 
     changed = PatientException(rule, by, reason, _ahead(until), above, below, off)
+    settings = read_settings()
+    refused = refusal(
+        load_rules(settings.intake.pack, settings.intake.overlays).baseline.rules, changed
+    )
+    if refused:
+        raise CareError(f"exception: {refused}")
     _change(lambda c, now: store.add_exception(c, stay, changed, now_ns=now))
+
+
+@care_app.command("unexcept")
+def end_exception(
+    stay: Stay, rule: Annotated[str, typer.Argument(help="The rule, as it was given.")], by: By
+) -> None:
+    """End an exception before its time."""
+    from care import store
+
+    _change(lambda c, now: store.end_exception(c, stay, rule, by=by, now_ns=now))
+
+
+@care_app.command("stays")
+def list_stays(
+    bed: Annotated[str | None, typer.Option(help="Only this bed.")] = None, json: Json = False
+) -> None:
+    """List who lay where from when until when: what `care correct --begins` asks for."""
+    from care import store
+    from schemas.times import to_datetime
+
+    rows: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        async with open_tables(read_settings()) as connection:
+            for place in await store.read_places(connection):
+                if bed in (None, place.bed):
+                    end = None if place.end_ns is None else to_datetime(place.end_ns).isoformat()
+                    begins = to_datetime(place.start_ns).isoformat()
+                    row = {"stay": place.stay, "bed": place.bed, "begins": begins, "ends": end}
+                    rows.append(row)
+
+    call(run())
+    show(rows, json, ("stay", "bed", "begins", "ends"))
 
 
 @care_app.command()
@@ -211,7 +256,8 @@ def ladder(
     unit: Annotated[str, typer.Option(help="hospital/unit")],
     by: By,
     file: Annotated[
-        Path | None, typer.Option(help="[[step]] role, after_s; else the default.")
+        Path | None,
+        typer.Option(help="TOML of tables [[step]\\] with role and after_s; else the default."),
     ] = None,
     off: Annotated[bool, typer.Option(help="No escalation here.")] = False,
 ) -> None:
@@ -251,7 +297,9 @@ def command(
     bed: Bed,
     by: By,
     alert: Annotated[str | None, typer.Option(help="acknowledge, decline: the alert.")] = None,
-    rule: Annotated[str, typer.Option(help="shelve, unshelve: the rule.")] = "",
+    rule: Annotated[
+        str, typer.Option(help="shelve, unshelve: hr_high (all its vitals) or hr_high/hr.")
+    ] = "",
     reason: str = "",
     until: Annotated[str | None, typer.Option(help="RFC 3339 time, or +30m.")] = None,
 ) -> None:
@@ -311,17 +359,49 @@ def _number(name: str, text: str) -> float:
         raise HubError(f"observe: {name}={text!r}: a number") from None
 
 
-def _send(bed: str, kind: Any, message: object) -> None:
+def _send(bed: str, kind: Any, message: Any) -> None:
+    """Publish what a person says, and wait for what intake makes of it."""
     from hub.broker import Connection
     from schemas.codec import encode_json
-    from schemas.topics import check_bed, format_topic
+    from schemas.topics import check_bed, format_topic, judged_topic
 
     check_bed(bed)
+    hospital = bed.partition("/")[0]
+    answers: list[str] = []
 
     async def run() -> None:
         async with Connection(
-            read_settings().broker_address, f"vigil-command-{uuid4().hex[:8]}"
+            read_settings().broker_address,
+            f"vigil-command-{uuid4().hex[:8]}",
+            filters=(judged_topic(hospital),),
         ) as broker:
             await broker.publish(format_topic(bed, kind), encode_json(message))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    async for envelopes in broker.batches():
+                        broker.ack([envelope.mid for envelope in envelopes])
+                        for envelope in envelopes:
+                            answers.extend(_answers(envelope.payload, message.id))
+                        if answers:
+                            return
 
     call(run())
+    if not answers:
+        raise HubError(f"no answer within {ANSWER_S:g} s; it is on its way: `vigil doctor`")
+    if answers[0]:
+        raise HubError(answers[0])
+    out.print("done")
+
+
+def _answers(payload: bytes, command: str) -> list[str]:
+    """Return what intake made of a command, if this batch says: "" done, else why not."""
+    from schemas.codec import decode_judged
+    from schemas.errors import DecodeError
+
+    try:
+        batch = decode_judged(payload)
+    except DecodeError:
+        return []
+    found = [refusal.detail for refusal in batch.refusals if refusal.id == command]
+    found += ["" for taken in batch.inputs if command.encode() in taken.body]
+    return found

@@ -28,7 +28,7 @@ def alerts(
     canonical: Annotated[
         bool, typer.Option(help="The ledger as JSON lines, without what a clock on a wall decided.")
     ] = False,
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 1000,
     run: Run = None,
     json: Json = False,
 ) -> None:
@@ -51,7 +51,22 @@ def alerts(
         limit=limit,
         **({} if events else {"open": only_open}),
     )
-    show(rows, json, ("onset_at", "bed", "priority", "kind", "zh", "acknowledged_by"))
+    if events:
+        columns: tuple[str, ...] = (
+            "at",
+            "bed",
+            "rule",
+            "kind",
+            "role",
+            "muted_by",
+            "reason",
+            "done_by",
+            "zh",
+            "alert",
+        )
+    else:
+        columns = ("onset_at", "bed", "priority", "kind", "rule", "zh", "acknowledged_by", "alert")
+    show(rows, json, columns)
 
 
 @app.command()

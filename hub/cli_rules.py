@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,6 +57,9 @@ def check(pack: PackPath = None, overlays: Overlays = None) -> None:
 
 @rules_app.command("show")
 def show_rules(
+    published: Annotated[
+        bool, typer.Option(help="What was published last, not the files of the settings.")
+    ] = False,
     bed: Annotated[str, typer.Option(help="What applies to this bed, and from where.")] = "",
     pack: PackPath = None,
     overlays: Overlays = None,
@@ -65,9 +69,26 @@ def show_rules(
     from schemas.topics import check_bed
 
     found = _load(read_settings(), pack, overlays)
+    if published:
+        found = _published(found)
     effective = found.effective(found.of_bed(check_bed(bed)) if bed else ())
     rows = [_rule_row(rule, found.baseline.version) for rule in effective.rules.values()]
     show(rows, json, ("rule", "kind", "limit", "hold_s", "priority", "floor", "from", "zh"))
+
+
+def _published(otherwise: Any) -> Any:
+    """Return the rule set that was published last; the files' when none was."""
+    from hub.clock import now_ns
+    from hub.explain import rules_at
+
+    found: list[Any] = []
+
+    async def work() -> None:
+        async with open_tables(read_settings()) as connection:
+            found.append(await rules_at(connection, now_ns(), otherwise))
+
+    call(work())
+    return found[0]
 
 
 def _rule_row(rule: Any, version: str) -> dict[str, Any]:
@@ -94,7 +115,7 @@ def _rule_row(rule: Any, version: str) -> dict[str, Any]:
 
 @rules_app.command("diff")
 def diff(
-    a: Annotated[Path, typer.Argument(help="Baseline A, or a folder with one and its overlays.")],
+    a: Annotated[Path, typer.Argument(help="Baseline A (TOML).")],
     b: Annotated[Path, typer.Argument(help="Baseline B.")],
     bed: Annotated[str, typer.Option(help="As they apply to this bed.")] = "",
     json: Json = False,
@@ -122,6 +143,9 @@ def diff(
                     "limit_b": after.get("limit", "-"),
                 }
             )
+    if not changed and not json:
+        out.print("no difference")
+        return
     show(changed, json, ("rule", "changed", "limit_a", "limit_b"))
 
 
@@ -133,14 +157,17 @@ def try_rules(
     until: Annotated[str, typer.Option(help="RFC 3339 time, or now.")] = "now",
     bed: Annotated[list[str] | None, typer.Option(help="Only these beds.")] = None,
     budget: Annotated[
-        float | None, typer.Option(help="Fail when more alerts a bed-day would come.")
+        float | None, typer.Option(help="Fail when more alerts a bed-day would come.", min=0)
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write all of it (.json) or a chart (.png).")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a changed rule set over what is stored: alerts before and after, what is new and lost."""
+    """Run a changed rule set over what is stored: alerts before and after, what is new and lost.
+
+    Exit code 3 when --budget is exceeded.
+    """
     from hub import trial
     from hub.packs import load_rules
     from hub.sites import load_sites
@@ -207,6 +234,23 @@ def publish(
     out.print(f"published {version[0]}", highlight=False)
 
 
+@rules_app.command("history")
+def history(
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 50, json: Json = False
+) -> None:
+    """List the rule sets that were published, newest first: the first is what intake runs."""
+    from hub.reads import fetch
+
+    rows: list[dict[str, Any]] = []
+
+    async def work() -> None:
+        async with open_tables(read_settings()) as connection:
+            rows.extend(await fetch(connection, "select_rule_sets", limit=limit))
+
+    call(work())
+    show(rows, json, ("at", "version", "by", "reason", "overlays"))
+
+
 @app.command()
 def why(
     bed: Annotated[str, typer.Option(help="hospital/unit/bed")],
@@ -262,8 +306,10 @@ def _print_why(found: dict[str, Any]) -> None:
 
 @app.command()
 def burden(
-    since: Annotated[str, typer.Option(help="RFC 3339 time, or e.g. -7d.")] = "-7d",
-    until: Annotated[str, typer.Option(help="RFC 3339 time, or now.")] = "now",
+    since: Annotated[
+        str | None, typer.Option(help="RFC 3339 time, or e.g. -7d; of a run: all of it.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="RFC 3339 time, or now.")] = None,
     bed: Annotated[str | None, typer.Option(help="Only this bed.")] = None,
     zone: Annotated[str, typer.Option(help="Time zone of the shifts.")] = "Asia/Shanghai",
     run: Annotated[str | None, typer.Option("--run", help="In this run.")] = None,
@@ -271,12 +317,21 @@ def burden(
 ) -> None:
     """Say how many alerts a bed-day people get, for how long, how soon they acknowledge."""
     from hub.burden import burden as measure
+    from hub.runs import list_runs
 
-    first, last = parse_when(since), parse_when(until)
     found: dict[str, Any] = {}
 
     async def work() -> None:
-        async with open_tables(read_settings(), run) as connection:
+        settings = read_settings()
+        first = parse_when(since or "-7d")
+        last = parse_when(until or "now")
+        if run is not None:
+            async with open_tables(settings) as connection:
+                mine = [r for r in await list_runs(connection) if r["id"] == run]
+            if mine and mine[0]["first_at"] is not None:
+                first = parse_when(since) if since else mine[0]["first_at"]
+                last = parse_when(until) if until else mine[0]["last_at"] + timedelta(seconds=1)
+        async with open_tables(settings, run) as connection:
             found.update(await measure(connection, (first, last), bed, zone))
 
     call(work())

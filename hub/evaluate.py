@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,11 @@ def _is_one(path: Path) -> bool:
         return "t_seconds" in file.readline().strip().split(",")
 
 
-def read_labels(path: Path, records: set[str]) -> dict[str, Label]:
-    """Return the labels beside a recording: a CSV with record, alarm_type and is_true.
+def read_labels(path: Path, records: set[str]) -> tuple[dict[str, Label], list[str]]:
+    """Return the labels beside a recording, and what people should know of them.
 
-    None when there is none. Raises RecordingError when it is there and cannot be read.
+    Labels are a CSV with record, alarm_type and is_true; none when there is none. Raises
+    RecordingError when it is there and cannot be read.
     """
     for beside in sorted(path.parent.glob("*.csv")):
         with beside.open(encoding="utf-8", newline="") as file:
@@ -51,6 +53,7 @@ def read_labels(path: Path, records: set[str]) -> dict[str, Label]:
             if not {"record", "alarm_type", "is_true"} <= set(reader.fieldnames or []):
                 continue
             labels: dict[str, Label] = {}
+            others: Counter[str] = Counter()
             for row in reader:
                 kind = row["alarm_type"].strip().lower()
                 try:
@@ -61,11 +64,21 @@ def read_labels(path: Path, records: set[str]) -> dict[str, Label]:
                         f"{beside.name} line {reader.line_num}: is_true is 0 or 1, "
                         "alarm_t_seconds a number"
                     ) from None
-                if kind in ALARM_TYPES and row["record"] in records:
+                if row["record"] not in records:
+                    others["of records that are not in the recording"] += 1
+                elif kind not in ALARM_TYPES:
+                    others[f"of {kind}, which our rules do not judge"] += 1
+                else:
                     labels[row["record"]] = Label(kind, is_true, at_s)
+            notes = [f"{beside.name}: {count} labels {what}" for what, count in others.items()]
             if labels:
-                return labels
-    return {}
+                without = len(records) - len(labels)
+                if without:
+                    notes.append(f"{without} records have no label that is judged; left out")
+                return labels, notes
+            if others:
+                return {}, [*notes, "no label is left: evaluated as burden"]
+    return {}, []
 
 
 def alert_spans(record: Recording, rules: RuleSet) -> list[Span]:
@@ -79,8 +92,8 @@ def alert_spans(record: Recording, rules: RuleSet) -> list[Span]:
 def evaluate(path: Path, rules: RuleSet, console: Console) -> dict[str, Any]:
     """Return what one recording shows; progress on ``console``."""
     found = load(path)
-    records = found.records
-    labels = read_labels(path, set(records))
+    records = {name.removesuffix(".csv"): record for name, record in found.records.items()}
+    labels, notes = read_labels(path, set(records))
     chosen = [records[name] for name in sorted(labels)] if labels else list(records.values())
     columns = (TextColumn(path.name), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -95,6 +108,7 @@ def evaluate(path: Path, rules: RuleSet, console: Console) -> dict[str, Any]:
         "kind": "labelled alarms" if labels else "burden",
         "records": len(chosen),
         "pack": {"name": rules.baseline.name, "version": rules.version},
+        "notes": notes,
         "not_shown": "docs/alarm-quality.md",
         **result,
     }
@@ -105,7 +119,7 @@ def _alarms(
 ) -> dict[str, Any]:
     judged = []
     for record in records:
-        label = labels[record.name]
+        label = labels[record.name.removesuffix(".csv")]
         judged.append(
             (record.name, label, *evaluation.judge_alarm(record, label, alert_spans(record, rules)))
         )
@@ -168,6 +182,8 @@ def render(result: dict[str, Any], console: Console) -> None:
                 name, str(row["alerts_per_bed_day"]), str(row["share_of_time_in_alarm"]), *shares
             )
     console.print(table)
+    for note in result["notes"]:
+        console.print(f"note: {note}", highlight=False)
     for name, row in result.get("beside_naive", {}).items():
         console.print(
             f"alerts beside naive_{name}: {row['alerts_ratio']} {row['alerts_ratio_ci95']}",

@@ -30,7 +30,11 @@ def score_news2(rows: TextIO, name: str) -> Iterator[tuple[list[object], list[st
     if missing:
         raise HubError(f"{name}: column {', '.join(missing)} is missing; need {','.join(COLUMNS)}")
     for row in reader:
+        short = None in row.values()
+        row.pop(None, None)  # cells beyond the header
         inputs, problems = read_inputs(row)
+        if short:
+            problems.insert(0, "has fewer cells than the header; those count as missing")
         score = news2(inputs)
         parts = [score.parts[part] for part in PARTS]
         yield (
@@ -60,15 +64,20 @@ def read_inputs(row: dict[str, str]) -> tuple[Inputs, list[str]]:
             problems.append(f"{column} {text} is not within {low}-{high}; counts as missing")
             value = None
         numbers[column] = value
+    row["spo2_scale"] = (row["spo2_scale"] or "").strip().removesuffix(".0")
+    row["on_oxygen"] = (row["on_oxygen"] or "").strip().removesuffix(".0")
+    scale = _choice(row, "spo2_scale", {"1": 1, "2": 2}, problems)
+    # scale 2 needs a documented order: an empty cell is none, one that cannot be read may be
+    scale_known = scale is not None or not row["spo2_scale"]
     inputs = Inputs(
         rr=numbers["rr"],
-        spo2=numbers["spo2"],
+        spo2=numbers["spo2"] if scale_known else None,
         sbp=numbers["sbp"],
         pulse=numbers["pulse"],
         temp=numbers["temp_c"],
         on_oxygen=_choice(row, "on_oxygen", {"0": False, "1": True}, problems),
         acvpu=_choice(row, "acvpu", {letter: i for i, letter in enumerate(ACVPU)}, problems),
-        spo2_scale=_choice(row, "spo2_scale", {"1": 1, "2": 2}, problems) or 1,
+        spo2_scale=scale or 1,
     )
     return inputs, problems
 

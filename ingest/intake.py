@@ -37,7 +37,7 @@ from schemas.topics import (
     format_topic,
     judged_topic,
 )
-from schemas.wire import ClockOffset, DeviceStatus, Reading, TakenInput
+from schemas.wire import ClockOffset, DeviceStatus, Reading, Refusal, TakenInput
 
 log = structlog.get_logger()
 
@@ -88,6 +88,7 @@ class Intake:
         self._clocks: dict[str, list[ClockOffset]] = {}
         self._statuses: dict[str, list[DeviceStatus]] = {}
         self._inputs: dict[str, list[TakenInput]] = {}
+        self._refusals: list[tuple[str, Refusal]] = []
         self._mids: list[int] = []
         self._many = asyncio.Event()
         self._latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
@@ -99,8 +100,8 @@ class Intake:
     def _catch_up(self, segment: int) -> None:
         """Judge again what was taken after the checkpoint, exactly as it was then."""
         taken = 0
-        for topic, payload, received_ns in journal.read(self._path.parent, segment):
-            self._judge(topic, payload, received_ns, again=False)
+        for topic, payload, received_ns, again in journal.read(self._path.parent, segment):
+            self._judge(topic, payload, received_ns, again=again)
             taken += 1
         if taken:
             log.info("journal_replayed", messages=taken)
@@ -121,6 +122,8 @@ class Intake:
             "unsendable": self._unsendable,
             "outbox": len(self._unsent) + len(self._sent),
             "journal_failed": self._journal.failed,
+            "internal_errors": state.internal,
+            "stuck": self._pipeline.engine.stuck,
         }
         if self._latencies:
             ordered = sorted(self._latencies)
@@ -199,6 +202,8 @@ class Intake:
             self._statuses.setdefault(outcome.hospital, []).append(outcome.status)
         if outcome.taken is not None:
             self._inputs.setdefault(outcome.hospital, []).append(outcome.taken)
+        if outcome.refusal is not None:
+            self._refusals.append((outcome.hospital, outcome.refusal))
 
     def _announce(self, events: list[AlertEvent]) -> None:
         """Queue events for their topics: open alerts retained, ended ones taken back."""
@@ -232,6 +237,10 @@ class Intake:
     def _close_batches(self) -> None:
         """Turn the readings since the last flush into one message a hospital."""
         now = now_ns()
+        for hospital, refusal in self._refusals:
+            payload = encode_judged(pack([], now, refusals=[refusal]))
+            self._unsent.append(Outgoing(judged_topic(hospital), payload, False))
+        self._refusals.clear()
         hospitals = (
             self._readings.keys()
             | self._clocks.keys()

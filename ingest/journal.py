@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 _NAME = re.compile(r"journal-(\d{12})")
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[tuple[str, bytes, int]])
+_decoder = msgspec.msgpack.Decoder(list[tuple[str, bytes, int, bool]])
 LENGTH_BYTES = 4
 
 
@@ -38,7 +38,7 @@ class Journal:
 
     def append(self, envelopes: list[Envelope]) -> None:
         """Keep messages before they are judged. A full disk costs the journal, never an alert."""
-        body = _encoder.encode([(e.topic, e.payload, e.received_ns) for e in envelopes])
+        body = _encoder.encode([(e.topic, e.payload, e.received_ns, e.again) for e in envelopes])
         try:
             self._file.write(len(body).to_bytes(LENGTH_BYTES, "big") + body)
         except OSError as error:
@@ -64,8 +64,8 @@ class Journal:
         self._file.close()
 
 
-def read(folder: Path, segment: int) -> Iterator[tuple[str, bytes, int]]:
-    """Yield topic, payload and receive time of what was taken from a segment on, in order.
+def read(folder: Path, segment: int) -> Iterator[tuple[str, bytes, int, bool]]:
+    """Yield topic, payload, receive time and whether it came again, from a segment on, in order.
 
     An entry that was only half written ends its segment.
     """

@@ -3,6 +3,7 @@
 The state is one value: it can be saved, restored and compared. Time and bytes are arguments.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -11,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from alerts import handling, observe, signals
-from alerts.engine import Engine
+from alerts.engine import NOBODY, SET_BACK_NS, Engine
 from alerts.rulesets import RuleSet, from_config
 from alerts.sentences import Label
 from alerts.state import EngineState
@@ -44,6 +45,7 @@ from schemas.wire import (
     DeviceStatus,
     ObservationMessage,
     Reading,
+    Refusal,
     StatusMessage,
     TakenInput,
 )
@@ -66,6 +68,7 @@ class Limits:
     """Beds that may report; None: any bed is registered by its first reading."""
 
 
+_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
 TAKEN_KEPT = 4_000
 """So many messages that are no readings are known when the broker sends them again."""
 
@@ -100,6 +103,7 @@ class PipelineState(Struct):
     vitals: dict[str, dict[str, VitalState]] = {}
     taken: dict[bytes, None] = {}
     accepted: int = 0
+    internal: int = 0
     repeats: int = 0
     conflicts: int = 0
     gaps: int = 0
@@ -115,6 +119,7 @@ class Outcome(Struct, gc=False):
     clock: ClockOffset | None = None
     events: list[AlertEvent] = []
     taken: TakenInput | None = None
+    refusal: Refusal | None = None
 
 
 class Pipeline:
@@ -155,6 +160,11 @@ class Pipeline:
                 outcome = (take or _not_read)(parsed, payload, received_ns)
         except DecodeError as error:
             self._reject(error, topic, payload, received_ns)
+            outcome = _refused(topic, payload, error)
+        except Exception as error:  # noqa: BLE001 - one message must never stop every other bed
+            self.state.internal += 1
+            what = DecodeError("internal", f"{type(error).__name__}: {error}; a defect of Vigil")
+            self._reject(what, topic, payload, received_ns)
             outcome = Outcome()
         if due:
             outcome.events = due + outcome.events
@@ -195,8 +205,7 @@ class Pipeline:
             return self._take_observation(topic, what, received_ns)
         if isinstance(what, DeviceAlarmMessage):
             return self._take_device_alarm(topic, what, received_ns)
-        events = signals.configure(self.engine, topic.hospital, what, received_ns)
-        return Outcome(topic.hospital, events=events)
+        return Outcome(topic.hospital, events=self._configure(topic.hospital, what, received_ns))
 
     def _reject(self, error: DecodeError, topic: str, payload: bytes, received_ns: int) -> None:
         rejects.reject(
@@ -303,6 +312,8 @@ class Pipeline:
         """Give the reading its offset, its lateness and a quality for every vital."""
         offset = device.clock.reported_ns or 0
         hub_ns = reading.measured_ns + offset
+        if device.judged_ns > reading.received_ns + SET_BACK_NS:
+            device.judged_ns = 0  # our own clock was set back: nothing was judged ahead of it
         behind = hub_ns < device.judged_ns
         late = behind or reading.received_ns - hub_ns > self.limits.late_ns
         if late:
@@ -367,6 +378,16 @@ class Pipeline:
         events = signals.device_alarm(self.engine, topic.bed, alarm, at_ns, received_ns)
         return Outcome(topic.hospital, events=events)
 
+    def _configure(self, hospital: str, config: CareConfig, received_ns: int) -> list[AlertEvent]:
+        """Take who lies where; of a patient who left nothing is known any more."""
+        known = self.state.engine.care
+        stays = {bed: care.stay for bed, care in known.items() if bed in self.state.vitals}
+        events = signals.configure(self.engine, hospital, config, received_ns)
+        for bed, stay in stays.items():
+            if known.get(bed, NOBODY).stay != stay:
+                self.state.vitals.pop(bed, None)
+        return events
+
     def _config(self, hospital: str, name: str, payload: bytes, received_ns: int) -> Outcome:
         """Take what people configured. What cannot be read changes nothing."""
         if not payload:
@@ -377,8 +398,7 @@ class Pipeline:
             outcome.events = signals.present(self.engine, hospital, presence, received_ns)
             return outcome
         if name == "care":
-            config = decode_care(payload)
-            outcome.events = signals.configure(self.engine, hospital, config, received_ns)
+            outcome.events = self._configure(hospital, decode_care(payload), received_ns)
         elif name == "rules" and hospital == "hub":
             try:
                 rules = from_config(decode_rules(payload))
@@ -390,6 +410,16 @@ class Pipeline:
         body = b"" if name == "rules" else payload  # the versions of rules are on every alert
         outcome.taken = TakenInput(hospital, f"config/{name}", received_ns, body)
         return outcome
+
+
+def _refused(topic: str, payload: bytes, error: DecodeError) -> Outcome:
+    """Return the answer to a person whose command or observation cannot be taken."""
+    levels = topic.split("/")
+    found = _ID.search(payload)
+    if found is None or levels[-1] not in (Kind.COMMANDS, Kind.OBSERVATIONS):
+        return Outcome()
+    bed = "/".join(levels[2:5])
+    return Outcome(levels[2], refusal=Refusal(bed, found.group(1).decode(), str(error)[:500]))
 
 
 def _not_read(topic: Topic, _payload: bytes, _received_ns: int) -> Outcome:

@@ -127,6 +127,11 @@ def hospital_place(hospital: str) -> str:
     return f"{hospital}/{HOSPITAL}/{HOSPITAL}"
 
 
+def is_unit_place(name: str) -> bool:
+    """Return whether ``name`` stands for a unit itself."""
+    return name.endswith(f"/{UNIT}")
+
+
 def is_place(bed: str) -> bool:
     """Return whether ``bed`` names a unit or a hospital, not a bed.
 

@@ -9,8 +9,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-MAX_TEXT = 300
-Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
+Text = Annotated[str, Meta(max_length=300)]
+When = Annotated[int, Meta(ge=0, le=2**62)]
+Limit = Annotated[float, Meta(ge=-100_000, le=100_000)]
+Seconds = Annotated[float, Meta(ge=0, le=604_800)]
+_LEVEL = "[a-z0-9][a-z0-9-]{0,47}"
+BedName = Annotated[str, Meta(pattern=rf"^{_LEVEL}/{_LEVEL}/{_LEVEL}\Z")]
+UnitName = Annotated[str, Meta(pattern=rf"^{_LEVEL}/{_LEVEL}\Z")]
 
 
 class BedState(StrEnum):
@@ -24,12 +29,12 @@ class BedState(StrEnum):
 class PatientException(Struct, frozen=True, omit_defaults=True):
     """A limit changed for one patient: by whom, why, until when. It may go beyond a floor."""
 
-    rule: str
-    by: str
-    reason: str
-    until_ns: int
-    above: float | None = None
-    below: float | None = None
+    rule: Text
+    by: Text
+    reason: Text
+    until_ns: When
+    above: Limit | None = None
+    below: Limit | None = None
     off: bool = False
 
 
@@ -42,12 +47,12 @@ class BedCare(Struct, frozen=True, omit_defaults=True):
 
     state: BedState = BedState.MONITORED
     stay: str = ""
-    until_ns: int = 0
-    reason: str = ""
-    age: float | None = None
+    until_ns: When = 0
+    reason: Text = ""
+    age: Annotated[float, Meta(ge=0, le=150)] | None = None
     pregnant: bool = False
-    spo2_scale: int = 1
-    limits: tuple[str, ...] = ()
+    spo2_scale: Annotated[int, Meta(ge=1, le=2)] = 1
+    limits: tuple[Text, ...] = ()
     exceptions: tuple[PatientException, ...] = ()
 
 
@@ -57,32 +62,32 @@ class Rung(Struct, frozen=True):
     A priority that is not named does not reach this step.
     """
 
-    role: str
-    after_s: dict[str, float]
+    role: Text
+    after_s: dict[str, Seconds]
 
 
 class UnitCare(Struct, frozen=True):
     """One unit's ladder, and who is on duty by role, as account names."""
 
     ladder: tuple[Rung, ...] = ()
-    duty: dict[str, tuple[str, ...]] = {}
+    duty: dict[str, tuple[Text, ...]] = {}
 
 
 class CareConfig(Struct, frozen=True):
     """All of a hospital. Beds by ``hospital/unit/bed``, units by ``hospital/unit``."""
 
     v: int
-    at_ns: int
-    beds: dict[str, BedCare] = {}
-    units: dict[str, UnitCare] = {}
+    at_ns: When
+    beds: dict[BedName, BedCare] = {}
+    units: dict[UnitName, UnitCare] = {}
 
 
 class Presence(Struct, frozen=True):
     """Which roles have a receiver connected, by unit: said again every few seconds."""
 
     v: int
-    at_ns: int
-    units: dict[str, dict[str, int]] = {}
+    at_ns: When
+    units: dict[UnitName, dict[str, Annotated[int, Meta(ge=0, le=100_000)]]] = {}
 
 
 DEFAULT_LADDER = (

@@ -11,7 +11,15 @@ from msgspec import Struct
 from schemas.deliveries import Delivery
 from schemas.errors import DecodeError
 from schemas.vitals import Quality
-from schemas.wire import ClockOffset, DeviceStatus, JudgedBatch, Reading, Stream, TakenInput
+from schemas.wire import (
+    ClockOffset,
+    DeviceStatus,
+    JudgedBatch,
+    Reading,
+    Refusal,
+    Stream,
+    TakenInput,
+)
 
 VERSION = 2
 BOUND = 2**62
@@ -72,6 +80,7 @@ def pack(
     statuses: list[DeviceStatus] | None = None,
     inputs: list[TakenInput] | None = None,
     deliveries: list[Delivery] | None = None,
+    refusals: list[Refusal] | None = None,
 ) -> JudgedBatch:
     """Return ``readings``, in their order, as one batch."""
     streams: dict[tuple[str, str, str, float, bool], int] = {}
@@ -104,6 +113,7 @@ def pack(
         statuses=statuses or [],
         inputs=inputs or [],
         deliveries=deliveries or [],
+        refusals=refusals or [],
     )
 
 

@@ -16,7 +16,7 @@ from schemas.vitals import Quality
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
 """What a device, a boot and an id may be called, all of it."""
-Name = Annotated[str, Meta(pattern=f"^{NAME}$")]
+Name = Annotated[str, Meta(pattern=rf"^{NAME}\Z")]
 Time = Annotated[int, Meta(ge=-(2**53), le=2**53)] | datetime
 Interval = Annotated[float, Meta(ge=0.1, le=86_400)]
 Sequence = Annotated[int, Meta(ge=0, le=2**53)]
@@ -49,9 +49,9 @@ class StatusMessage(Struct):
     interval_s: Interval | None = None
 
 
-Person = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+$")]
-Reason = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f]*$")]
-RuleName = Annotated[str, Meta(max_length=80, pattern=r"^[A-Za-z0-9_./:-]*$")]
+Person = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+\Z")]
+Reason = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f]*\Z")]
+RuleName = Annotated[str, Meta(max_length=80, pattern=r"^[A-Za-z0-9_./:-]*\Z")]
 
 
 class CommandMessage(Struct, omit_defaults=True):
@@ -101,7 +101,7 @@ class DeviceAlarmMessage(Struct, omit_defaults=True):
     v: Literal[1]
     device: Name
     id: Name
-    alarm: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}$")]
+    alarm: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,47}\Z")]
     phase: Literal["start", "continue", "update", "end"]
     priority: Priority
     at: Time
@@ -195,6 +195,14 @@ class TakenInput(Struct, array_like=True):
     body: bytes
 
 
+class Refusal(Struct, array_like=True):
+    """A person's command or observation that could not be taken: which, and why."""
+
+    scope: str
+    id: str
+    detail: str
+
+
 class JudgedBatch(Struct):
     """What intake publishes on ``vigil/v1/{hospital}/judged`` every 50-100 ms (MessagePack).
 
@@ -222,6 +230,7 @@ class JudgedBatch(Struct):
     statuses: list[DeviceStatus] = []
     inputs: list[TakenInput] = []
     deliveries: list[Delivery] = []
+    refusals: list[Refusal] = []
 
 
 class Rejected(Struct):

@@ -72,7 +72,12 @@ def _run(messages: list[tuple[str, bytes, int]], beds: int) -> tuple[Pipeline, f
     for topic, payload, received_ns in messages:
         line.message(topic, payload, received_ns)
     del engine.step, engine.advance
-    return line, 1e6 * whole / count, 1e6 * spent / len(messages)
+    began = time.perf_counter()
+    for _ in messages:  # what reading the clock four times costs is not the rules' cost
+        time.perf_counter()
+        time.perf_counter()
+    clock = time.perf_counter() - began
+    return line, 1e6 * whole / count, 1e6 * (spent - clock) / len(messages)
 
 
 def _plain(messages: list[tuple[str, bytes, int]]) -> float:

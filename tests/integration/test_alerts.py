@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -216,9 +218,17 @@ def test_care_over_http(ward, browser):
     assert "documented order" in wrong.text
     ended = browser.post(f"/api/care/stays/{stay}/discharge", json={"at": "2020-01-01T00:00:00Z"})
     assert ended.status_code == 422
-    until = "2199-01-01T00:00:00Z"
+    until = (datetime.now(UTC) + timedelta(days=2)).isoformat()
     body = {"rule": "spo2_low", "reason": "COPD", "until": until, "below": 85}
-    assert browser.post(f"/api/care/stays/{stay}/exceptions", json=body).status_code == 204
+    url = f"/api/care/stays/{stay}/exceptions"
+    for wrong in (
+        body | {"rule": "nope"},
+        body | {"rule": "asystole", "below": None, "off": True},
+        body | {"below": None, "above": 99},
+        body | {"until": "2199-01-01T00:00:00Z"},
+    ):
+        assert browser.post(url, json=wrong).status_code == 422, wrong
+    assert browser.post(url, json=body).status_code == 204
     state = {"state": "standby", "until": until, "reason": "CT"}
     assert browser.put(f"/api/care/beds/{bed}/state", json=state).status_code == 204
     assert browser.put(f"/api/care/beds/{bed}/state", json={"state": "empty"}).status_code == 422
@@ -245,6 +255,28 @@ def test_console_that_is_open_is_a_receiver(ward, browser):
         url, additional_headers={"Cookie": cookie}, origin=str(browser.base_url).rstrip("/")
     ):
         ward.wait("somebody is", lambda: events(ward, place, kind="resolved"))
+
+
+def test_command_line_says_what_became_of_a_command(ward, stranger):
+    bed = "k/icu/bed-1"
+    steady(stranger, bed, 3, 0, hr=80)
+    time.sleep(0.5)
+    assert run(ward, "observe", "--bed", bed, "--by", "li", "acvpu=A") == "done"
+    for arguments, names in (
+        (("acknowledge", "--alert", "nope"), "not open on this bed"),
+        (("shelve", "--rule", "asystole", "--reason", "x", "--until", "+5m"), "never shelved"),
+        (("dance",), "command"),
+    ):
+        done = ward.run("command", *arguments, "--bed", bed, "--by", "li")
+        assert (done.returncode, bool(re.search(names, done.stderr))) == (1, True), done.stderr
+    done = ward.run("care", "except", "nobody", "hr_hi", "--by", "li", "--reason", "x", "--above",
+                    "140", "--until", "+1h")  # fmt: skip
+    assert "no rule 'hr_hi'" in done.stderr
+
+
+def test_a_nurse_may_not_change_who_is_told(ward, browser):
+    answer = browser.put("/api/care/units/x/icu/ladder", json={"steps": []})
+    assert (answer.status_code, "charge-nurse" in answer.text) == (403, True)
 
 
 def test_why_says_what_was_pending_missing_and_muted(ward, stranger):

@@ -155,7 +155,7 @@ async def exercise(  # noqa: C901 - one story, told to both
         await refresh(connection, flavour)
 
         fetched = partial(fetch, connection)
-        rule_set = {"by": "lead", "reason": "trial", "version": "v1", "body": '{"v": 1}'}
+        rule_set = {"by": "lead", "reason": "trial", "version": "v1", "body": '{"overlays": {}}'}
         await connection.execute(query("insert_rule_set"), rule_set)
         for name, parameters in (
             ("select_beds", {}),
@@ -168,14 +168,17 @@ async def exercise(  # noqa: C901 - one story, told to both
             ("select_ledger", {"bed": None, "since": asked["start"], "until": asked["end"]}),
             ("select_statuses", asked),
             ("select_alert", {"alert": events[0].alert}),
-            ("select_bed_days", asked),
-            ("select_burden", asked | {"zone": "Asia/Shanghai"}),
+            ("select_bed_days", asked | {"zone": "Asia/Shanghai"}),
+            ("select_burden", asked),
             ("select_observations", {}),
             ("select_rule_set", {"at": asked["end"]}),
+            ("select_rule_sets", {"limit": 9}),
             ("select_inputs", asked | {"hospital": "h"}),
             ("select_deliveries", {"since": asked["start"], "failed": True, "limit": 9}),
         ):
             out[name] = plainly(await fetched(name, **parameters))
+            if name == "select_rule_sets":
+                assert [row.pop("at") and row["version"] for row in out[name]] == ["v1"]
         for name in ("raw", "1m", "1h"):
             out[name] = await fetched(f"select_trend_{name}", **asked)
             assert out[name]

@@ -2,10 +2,12 @@
 
 import json
 
+import msgspec
 import pytest
 
 from alerts import handling
 from alerts.why import explain
+from ingest.pipeline import Limits, Pipeline, PipelineState
 from ingest.rejects import drain
 from schemas.alerts import EventKind, hospital_place, unit_place
 from schemas.care import DEFAULT_LADDER, BedCare, CareConfig, PatientException, Presence, UnitCare
@@ -13,7 +15,7 @@ from schemas.codec import encode_json
 from schemas.times import MS, S
 from schemas.topics import Kind, config_topic, format_topic
 from schemas.wire import CommandMessage, DeviceAlarmMessage, ObservationMessage
-from tests.support.readings import T0, feed, pipeline, reading
+from tests.support.readings import T0, feed, pipeline, reading, rules
 
 BED = "h/icu/b1"
 
@@ -232,6 +234,7 @@ def test_shelf_needs_a_reason_and_an_end_and_comes_back():
 
 def test_extremes_are_never_shelved_nor_paused():
     line = pipeline()
+    play(line, 1, hr=80)
     do(line, "shelve", 0, rule="spo2_extreme_low", reason="x", for_s=60)
     assert "never shelved" in refusals(line)[0]
     do(line, "alarm_pause", 1, reason="care", for_s=120)
@@ -243,6 +246,7 @@ def test_extremes_are_never_shelved_nor_paused():
 
 def test_pause_is_itself_shown_and_ends_by_its_time():
     line = pipeline()
+    play(line, 1, hr=80)
     [shown] = do(line, "alarm_pause", 0, reason="suction", for_s=60)
     assert (shown.rule, shown.priority, shown.technical) == ("alarm_paused", "low", True)
     play(line, 30, hr=135)
@@ -515,6 +519,7 @@ def alarm(line, at_s, name, phase="start", priority="medium", **more):
 
 def test_monitors_asystole_passes_at_once_and_is_high():
     line = pipeline()
+    play(line, 1, hr=80)
     do(line, "alarm_pause", 0, reason="x", for_s=120)
     [event] = alarm(line, 1, "asystole", priority="low", zh="心脏停搏")
     assert (event.rule, event.priority, event.extreme, event.muted_by) == (
@@ -567,3 +572,256 @@ def test_clock_that_jumps_an_hour_does_not_lose_the_scores_nor_the_holds():
 
 def test_command_kinds_are_what_the_wire_says():
     assert set(handling.PAUSES) == {"audio_paused", "alarm_paused"}
+
+
+# what a review found, so that it stays mended
+
+
+def test_ladder_taken_away_while_an_alert_climbs_stops_the_climb():
+    line = pipeline()
+    configure(line, 0, DEFAULT_LADDER)
+    present(line, 1, county_nurse=1)
+    play(line, 5, start=1, spo2=70)
+    configure(line, 6)
+    assert "escalated" not in [kind for kind, _ in told(line.tick(T0 + 300 * S))]
+    assert line.engine.stuck == 0
+
+
+def test_ladder_set_while_an_alert_is_open_climbs_from_then_on():
+    line = pipeline()
+    play(line, 5, spo2=70)
+    events = configure(line, 6, DEFAULT_LADDER)
+    assert "county-nurse" in [e.role for e in events]
+    assert "fired" not in [e.kind for e in events if e.rule.startswith("spo2")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"units": {"h/a/b": {"ladder": []}}},
+        {"units": {"h/icu": {"ladder": [{"role": "x", "after_s": {"high": 1e308}}]}}},
+        {"beds": {BED: {"state": "standby", "until_ns": -5}}},
+        {"beds": {BED: {"state": "standby", "until_ns": 2**80}}},
+        {"beds": {"x": {}}},
+        {"beds": {BED: {"spo2_scale": 7}}},
+    ],
+)
+def test_hostile_care_is_refused_and_changes_nothing(body):
+    line = pipeline()
+    play(line, 2, hr=80)
+    before = dict(line.engine.state.care)
+    payload = json.dumps({"v": 1, "at_ns": T0, **body}).encode()
+    line.message(config_topic("h", "care"), payload, T0 + 3 * S)
+    assert line.state.rejects.total == 1
+    assert line.engine.state.care == before
+    line.tick(T0 + 100 * S)
+
+
+def test_a_flood_of_the_monitors_alarms_never_hides_a_red_one():
+    line = pipeline()
+    for number in range(80):
+        alarm(line, number / 100, f"x{number}", priority="low")
+    assert line.state.rejects.total == 30
+    assert told(alarm(line, 1, "vf", priority="low")) == [("fired", "monitor")]
+    assert told(alarm(line, 2, "st_elevation", priority="high")) == [("fired", "monitor")]
+
+
+def test_any_red_alarm_of_the_monitor_passes_pause_and_standby():
+    line = pipeline()
+    play(line, 1, hr=80)
+    configure(line, 1, b1=BedCare("standby", "s1", T0 + 600 * S, "CT"))
+    do(line, "alarm_pause", 2, reason="x", for_s=60)
+    [event] = alarm(line, 3, "st_elevation", priority="high")
+    assert event.muted_by == ""
+
+
+def test_end_of_one_devices_alarm_does_not_end_anothers():
+    line = pipeline()
+    alarm(line, 0, "apnoea")
+    at = (T0 + 5 * S) // MS
+    other = DeviceAlarmMessage(1, "vent2", "apnoea-9", "apnoea", "end", "high", at)
+    assert send(line, Kind.DEVICE_ALARMS, other, 5) == []
+    assert told(alarm(line, 6, "apnoea", "end")) == [("resolved", "monitor")]
+
+
+def test_device_that_sends_seldom_and_does_not_say_so_still_has_extremes():
+    line = pipeline()
+    events = [e for i in range(6) for e in feed(line, reading(4 * i, seq=i, spo2=70)).events]
+    assert ("fired", "spo2_extreme_low") in told(events)
+
+
+def test_expired_exception_stays_expired_after_a_restart():
+    line = pipeline()
+    exception = PatientException("spo2_low", "li", "x", T0 + 60 * S, below=80)
+    configure(line, 0, b1=BedCare(stay="s1", exceptions=(exception,)))
+    play(line, 62, spo2=95)
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode(line.state), type=PipelineState)
+    again = Pipeline(state, rules(), {}, Limits())
+    assert ("fired", "spo2_low") in told(play(again, 30, start=62, spo2=87))
+
+
+def test_exception_may_not_switch_off_an_extreme():
+    line = pipeline()
+    exception = PatientException("spo2_extreme_low", "li", "x", T0 + 600 * S, off=True)
+    configure(line, 0, b1=BedCare(stay="s1", exceptions=(exception,)))
+    assert ("fired", "spo2_extreme_low") in told(play(line, 5, spo2=70))
+
+
+def test_exception_that_switches_a_firing_rule_off_ends_its_alert():
+    line = pipeline()
+    configure(line, 0, b1=BedCare(stay="s1"))
+    play(line, 20, hr=135)
+    exception = PatientException("hr_high", "li", "sinus", T0 + 600 * S, off=True)
+    [ended] = configure(line, 21, b1=BedCare(stay="s1", exceptions=(exception,)))
+    assert (ended.kind, ended.reason) == ("resolved", "rule_gone")
+
+
+def test_alert_that_is_over_and_latched_mutes_nothing():
+    line = pipeline()
+    play(line, 30, hr=10)
+    play(line, 60, start=30, hr=42)
+    quiet = {e.rule: e.muted_by for e in line.engine.open_alerts()}
+    assert quiet["asystole/hr"] == ""
+    assert quiet["hr_extreme_low/hr"] == ""
+
+
+def test_what_a_person_put_aside_mutes_nothing_else():
+    line = pipeline()
+    play(line, 1, hr=80)
+    do(line, "shelve", 1, rule="hr_extreme_low", reason="athlete", for_s=3600)
+    play(line, 40, start=2, hr=38)
+    quiet = {e.rule: e.muted_by for e in line.engine.open_alerts()}
+    assert quiet == {"hr_extreme_low/hr": "shelf", "hr_low/hr": ""}
+
+
+def test_silence_of_a_hospital_climbs_its_units_ladder():
+    line = pipeline()
+    configure(line, 0, DEFAULT_LADDER)
+    present(line, 0, county_nurse=1, charge_nurse=1)
+    for bed in range(4):
+        feed(line, reading(0, bed=f"h/icu/b{bed}", hr=80))
+    present(line, 25, county_nurse=1, charge_nurse=1)
+    events = line.tick(T0 + 31 * S)
+    [whole] = [e for e in events if e.rule == "hospital_silent"]
+    assert whole.role == "county-nurse"
+
+
+def test_silence_after_silence_is_another_alert():
+    line = pipeline()
+    play(line, 2, hr=80)
+    [first] = line.tick(T0 + 40 * S)
+    configure(line, 50, b1=BedCare("standby", "s1", T0 + 60 * S, "CT"))
+    events = line.tick(T0 + 200 * S)
+    [second] = [e for e in events if e.rule == "no_data"]
+    assert second.event != first.event
+
+
+def test_cuff_heard_first_does_not_delay_the_silence_of_a_monitor():
+    line = pipeline()
+    feed(line, reading(0, device="cuff", interval_s=1800, nibp_sys=120))
+    play(line, 20, start=1, hr=80)
+    assert "no_data" in [e.rule for e in line.tick(T0 + 60 * S)]
+
+
+def test_our_own_clock_set_forth_and_back_stops_nothing():
+    line = pipeline()
+    for t in range(10):
+        feed(line, reading(3600 + t, seq=t, hr=80))
+    events = play(line, 60, start=20, hr=135, spo2=70)
+    assert {"spo2_extreme_low", "hr_high"} <= {rule for _, rule in told(events)}
+    assert "no_data" in [e.rule for e in line.tick(T0 + 120 * S)]
+
+
+def test_vital_that_is_no_longer_sent_ends_its_alert():
+    line = pipeline()
+    play(line, 30, spo2=85, hr=near(80))
+    events = play(line, 200, start=30, hr=near(80))
+    assert ("resolved", "spo2_low") in told(events)
+
+
+def test_questionable_device_can_recover():
+    line = pipeline()
+    events = []
+    for t in range(90):
+        spo2 = 75 if t < 30 else 97
+        item = reading(t)
+        body = {
+            "v": 1, "device": "m1", "boot": "b1", "seq": t, "vitals": {"spo2": spo2},
+            "measured_at": item.measured_ns // MS, "quality": {"spo2": "questionable"},
+        }  # fmt: skip
+        topic = format_topic(BED, Kind.NUMERICS)
+        events += line.message(topic, json.dumps(body).encode(), item.received_ns).events
+    assert ("resolved", "spo2_extreme_low") in told(events)
+
+
+def test_score_whose_inputs_have_expired_does_not_stay_for_ever():
+    line = pipeline()
+    values = {"rr": 25, "spo2": 91, "abp_sys": near(95), "hr": near(112), "temp": 38.4}
+    message = ObservationMessage(1, "o1", "n", T0 // MS, {"acvpu": "A", "on_oxygen": True})
+    play(line, 2, **values)
+    send(line, Kind.OBSERVATIONS, message, 2)
+    assert ("fired", "news2_high") in told(play(line, 80, start=3, **values))
+    later = [
+        e
+        for t in range(100, 15 * 3600, 20)
+        for e in feed(line, reading(t, seq=t, interval_s=20, hr=80 + t % 3)).events
+    ]
+    assert ("resolved", "news2_high") in told(later)
+
+
+def test_another_patients_values_do_not_count():
+    line = pipeline()
+    configure(line, 0, b1=BedCare(stay="s1"))
+    play(line, 14, temp=38.0, spo2=85)
+    configure(line, 14, b1=BedCare(stay="s2"))
+    assert line.state.vitals.get(BED) is None
+    assert told(play(line, 5, start=15, spo2=85)) == []
+
+
+def test_empty_bed_does_not_alarm_by_device_or_clock_either():
+    line = pipeline()
+    configure(line, 0, b1=BedCare("empty"))
+    assert alarm(line, 1, "vf") == []
+    assert play(line, 30, delay_s=3600, hr=80) == []
+
+
+def test_standby_that_is_over_covers_nothing_any_more():
+    line = pipeline()
+    play(line, 3, hr=80)
+    configure(line, 3, b1=BedCare("standby", "s1", T0 + 60 * S, "CT"))
+    play(line, 50, start=4, hr=135)
+    events = line.tick(T0 + 61 * S)
+    assert ("unmuted", "hr_high") in told(events)
+    assert "no_data" in [e.rule for e in line.tick(T0 + 120 * S)]
+
+
+def test_shelf_that_is_made_longer_says_so():
+    line = pipeline()
+    play(line, 20, hr=135)
+    do(line, "shelve", 20, rule="hr_high", reason="a", for_s=60)
+    [again] = do(line, "shelve", 21, rule="hr_high", reason="b", for_s=600)
+    assert (again.kind, again.shelved_until_ns) == ("shelved", T0 + 621 * S)
+
+
+def test_silence_is_not_shelved_and_unknown_beds_take_no_commands():
+    line = pipeline()
+    play(line, 1, hr=80)
+    do(line, "shelve", 1, rule="no_data", reason="x", for_s=60)
+    do(line, "alarm_pause", 2, bed="h/icu/b9", reason="x", for_s=60)
+    do(line, "alarm_pause", 3, bed=unit_place("h", "icu"), reason="x", for_s=60)
+    assert line.state.rejects.total == 3
+    assert set(line.engine.state.beds) == {BED}
+
+
+def test_a_defect_in_one_message_stops_no_other_bed(monkeypatch):
+    line = pipeline()
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(line.engine, "step", broken)
+    assert feed(line, reading(0, hr=80)).reading is None
+    monkeypatch.undo()
+    assert feed(line, reading(1, hr=80)).reading is not None
+    assert "a defect of Vigil" in refusals(line)[0]
+    assert line.state.internal == 1

@@ -51,6 +51,9 @@ def mutes(*pairs):
         (limit(floor="120"), "floor: 120 is tighter"),
         (limit() + "\n" + limit().removeprefix(HEAD), "twice"),
         (limit().replace("after_s=30", "after_s=0"), "after_s"),
+        (limit().replace("after_s=30", "after_s=nan"), "nan is not within"),
+        (limit(hold_s="inf"), "inf is not within"),
+        ("x=" + "[" * 20000, "nested too deeply"),
         (
             limit() + "\n" + limit(id='"b"', above="", below="140").removeprefix(HEAD),
             "below 140 and above 130 leaves no normal value",
@@ -84,7 +87,7 @@ def change(rule, **values):
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        (overlay(change("hr_high", above=141)), "o.toml:5: set: above: .*floor 140.*never loosen"),
+        (overlay(change("hr_high", above=141)), "o.toml:5: set: above: .*floor 140.*at most 140"),
         (overlay(change("hr_high", off="true")), "o.toml:5: set: off: .*cannot be switched off"),
         (overlay(change("hr_high", hold_s=60)), "hold_s: .*at most 10 s"),
         (overlay(change("hr_high", priority='"low"')), "priority: .*at least medium"),
@@ -95,6 +98,17 @@ def change(rule, **values):
         (overlay(change("hr_high", above=120, recovery=130)), "contradicts"),
         (overlay(change("hr_high", above=40)), "leaves no normal value"),
         (overlay("[[set]]", "x = 1"), "o.toml"),
+        (overlay(change("hr_hihg", above=1)), "did you mean hr_high"),
+        (overlay(scope=""), "for: '': write region:NAME"),
+        (overlay(scope="a/b/c/d"), "write region:NAME"),
+        (overlay(scope="h/BED 01"), "write region:NAME"),
+        (overlay(change("spo2_extreme_low", below="nan")), "o.toml:5: set: below: nan is not"),
+        (overlay(change("hr_high", hold_s="nan")), "nan is not within 0-86400"),
+        (overlay(change("hr_high", recovery="-inf")), "-inf is not within"),
+        (overlay(change("hr_high", recovery=-5)), "would never be over"),
+        (overlay(change("hr_high", recovery_hold_s=1e9)), "is not within 0-86400"),
+        (overlay(limit(id='"spo2_weak"').removeprefix(HEAD)), "is used twice"),
+        (overlay(limit(id='"monitor"').removeprefix(HEAD)), "is used twice"),
     ],
 )
 def test_overlay_may_not_loosen_the_floor(text, names):
@@ -124,6 +138,12 @@ def test_overlays_apply_from_the_widest_to_the_narrowest_and_say_so():
     elsewhere = both.effective(both.of_bed("x/icu/b1")).rules
     assert elsewhere["hr_high/hr"] == BASE.rules["hr_high/hr"]
     assert both.version != rules().version
+
+
+def test_two_overlays_may_not_add_the_same_limit():
+    added = limit(id='"mine"', above="150").removeprefix(HEAD)
+    with pytest.raises(SettingsError, match="both add the limit 'mine'"):
+        with_overlays(overlay(added), overlay(added, scope="h/icu"))
 
 
 def test_exception_for_a_patient_may_go_below_the_floor_and_is_named():

@@ -209,7 +209,7 @@ def test_constant_clock_error_of_an_hour_still_alerts_and_is_announced():
     for t in range(30):
         item = reading(t, hr=135, delay_s=3600)
         events += feed(line, item).events
-    assert sorted(e.rule for e in events) == ["device_clock", "hr_high/hr"]
+    assert sorted(e.rule for e in events) == ["device_clock/m1", "hr_high/hr"]
     fired = next(e for e in events if e.rule == "hr_high/hr")
     assert (fired.kind, fired.delayed) == (EventKind.FIRED, False)
 
