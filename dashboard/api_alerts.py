@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, HTTPException
@@ -23,7 +23,7 @@ from schemas.codec import encode_json
 from schemas.observations import OBSERVATIONS, code
 from schemas.times import MS, S, to_datetime
 from schemas.topics import Kind, format_topic
-from schemas.wire import CommandMessage, ObservationMessage
+from schemas.wire import CommandKind, CommandMessage, ObservationMessage
 
 MINUTE_NS = 60 * S
 
@@ -42,16 +42,7 @@ class Command(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal[
-        "acknowledge",
-        "decline",
-        "shelve",
-        "unshelve",
-        "audio_pause",
-        "audio_resume",
-        "alarm_pause",
-        "alarm_resume",
-    ]
+    kind: CommandKind
     alert: str | None = Field(None, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")
     rule: str = Field("", max_length=80, pattern=r"^[A-Za-z0-9_./:-]*$")
     reason: str = Field("", max_length=300, pattern=r"^[^\x00-\x1f]*$")

@@ -72,6 +72,7 @@ async def send(feed: Feed, topic: str, payload: bytes, command: str) -> bool:
     try:
         await feed.connection.publish(topic, payload)
     except BrokerError:
+        feed.forget(command)
         raise HTTPException(503, "the message bus was lost; try again") from None
     refused = await feed.answer(command, ANSWER_S)
     if refused:

@@ -199,7 +199,11 @@ class Feed:
         except TimeoutError:
             return None
         finally:
-            self._waiting.pop(command, None)
+            self.forget(command)
+
+    def forget(self, command: str) -> None:
+        """Wait no longer for the answer to a command."""
+        self._waiting.pop(command, None)
 
     def expect(self, command: str) -> None:
         """Keep the answer to a command that is about to be sent."""

@@ -54,6 +54,19 @@ Reason = Annotated[str, Meta(max_length=300, pattern=r"^[^\x00-\x1f]*\Z")]
 RuleName = Annotated[str, Meta(max_length=80, pattern=r"^[A-Za-z0-9_./:-]*\Z")]
 
 
+CommandKind = Literal[
+    "acknowledge",
+    "decline",
+    "shelve",
+    "unshelve",
+    "audio_pause",
+    "audio_resume",
+    "alarm_pause",
+    "alarm_resume",
+]
+"""What a person may do to a bed's alerts."""
+
+
 class CommandMessage(Struct, omit_defaults=True):
     """What the console publishes on ``…/commands`` for a person.
 
@@ -63,16 +76,7 @@ class CommandMessage(Struct, omit_defaults=True):
 
     v: Literal[1]
     id: Name
-    kind: Literal[
-        "acknowledge",
-        "decline",
-        "shelve",
-        "unshelve",
-        "audio_pause",
-        "audio_resume",
-        "alarm_pause",
-        "alarm_resume",
-    ]
+    kind: CommandKind
     by: Person
     at_ns: int
     alert: Name | None = None

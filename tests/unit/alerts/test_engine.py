@@ -184,6 +184,13 @@ def test_loose_lead_is_low_and_technical():
     assert [(e.rule, e.priority, e.technical) for e in events] == [("lead_off/hr", "low", True)]
 
 
+def test_value_beyond_any_patient_is_said_and_is_no_alarm():
+    line = pipeline()
+    play(line, 5, spo2=97)
+    events = play(line, 60, start=5, spo2=4)
+    assert [(e.rule, e.priority) for e in events] == [("implausible/spo2", "low")]
+
+
 # muting
 
 
