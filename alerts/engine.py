@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from alerts import derive, handling, signals
 from alerts.derive import Newest
@@ -88,6 +89,7 @@ class Engine:
         self.state = state
         self.labels = labels
         self.stuck = 0
+        self.defect = ""
         self.monitored: dict[str, set[str]] = {}
         self.silent: dict[str, set[str]] = {}
         self._packs: dict[str, Pack] = {}
@@ -212,8 +214,9 @@ class Engine:
                     events += self._elapse(name, bed, due)
                     events += signals.elapse(self, name, bed, due)
                     events += handling.elapse(self, name, bed, due)
-                except Exception:  # noqa: BLE001 - one bed's defect must never stop the others
+                except Exception as error:  # noqa: BLE001 - it must never stop the other beds
                     again[name, due] = STUCK_ROUNDS
+                    self.defect = f"{name}: {type(error).__name__}: {error}"
             self.schedule(name, bed)
         return events
 
@@ -296,8 +299,8 @@ class Engine:
             return
         self._note_device(bed, reading, fresh=fresh)
         interval_s = reading.interval_s
-        if bed.device not in ("", device):
-            interval_s = min(interval_s, bed.interval_s)  # a cuff does not excuse a monitor
+        if len(bed.devices) > 1:
+            interval_s = bed.shortest_interval_s
         if interval_s < bed.interval_s:
             bed.interval_s = interval_s
             self.schedule(now.name, bed)  # it is missed sooner from now on
@@ -378,7 +381,7 @@ class Engine:
             found = doubt(technicals, rule, rule.terms[0].trigger, now.reading, now.bed.recent)
             contradicted = found is not None and found.contradicted
             if gone or contradicted or state.phase is Phase.RECOVERING:
-                self._move(now, states, rule, Condition.NORMAL, {})
+                self._move(now, states, rule, Condition.NORMAL, {}, reason="signal_lost")
 
     def _judge(
         self,
@@ -505,16 +508,19 @@ class Engine:
             if state.phase not in (Phase.FIRING, Phase.RECOVERING) or vital not in VITALS:
                 continue
             found = latest.get(vital)
-            wait_ns = max(LOST_NS, derive.fresh_ns(vital, now.bed.interval_s))
+            heard = now.bed.devices.get(state.onset_key.partition("|")[0])
+            interval_s = heard.interval_s if heard is not None else now.bed.interval_s
+            wait_ns = max(LOST_NS, derive.fresh_ns(vital, interval_s), 3 * state.gap_ns)
             if found is not None and hub_ns - found.hub_ns < wait_ns:
                 continue
             if state.last_ns > now.reading.measured_ns - wait_ns and (
                 state.phase is not Phase.RECOVERING
             ):
                 continue  # it is still flagged, now and then
-            rule = pack.rules.get(rule_id)
+            rule, gap_ns = pack.rules.get(rule_id), state.gap_ns
             if rule is not None:
-                self._move(now, states, rule, Condition.NORMAL, {})
+                self._move(now, states, rule, Condition.NORMAL, {}, reason="signal_lost")
+                state.gap_ns = gap_ns  # this was no sample
 
     def _move(  # noqa: C901 - one reading of the transition table
         self,
@@ -524,13 +530,16 @@ class Engine:
         condition: Condition,
         values: dict[str, float],
         doubt_ns: int = 0,
+        reason: str = "",
     ) -> None:
         """Take a rule one step through its life; tell of what people must know."""
         reading = now.reading
         before = states.get(rule.id)
         max_break_ns = max(MIN_BREAK_NS, int(3 * reading.interval_s * S))
+        if before is not None and before.gap_ns:
+            max_break_ns = max(max_break_ns, 3 * before.gap_ns)  # sent less often than the others
         samples = rule.samples
-        if rule.within_s and self._seldom(now, rule.within_s):
+        if rule.within_s and self._seldom(now, before, rule.within_s):
             samples = 1  # it cannot send two in time
         phase = None if before is None else before.phase
         after, action = transition(
@@ -547,7 +556,7 @@ class Engine:
             if before is not None:
                 del states[rule.id]
                 if action is Action.RESOLVE:
-                    self._resolve(now, rule, before, values)
+                    self._resolve(now, rule, before, values, reason)
             return
         states[rule.id] = after
         after.value = next(iter(values.values()), None)
@@ -569,10 +578,12 @@ class Engine:
             )
             now.events += handling.opened(self, now.name, now.bed, event, now.judged_ns)
 
-    def _seldom(self, now: Pass, within_s: float) -> bool:
+    def _seldom(self, now: Pass, state: RuleState | None, within_s: float) -> bool:
         """Return whether a device sends less often than every ``within_s``: says so, or does so."""
         heard = now.bed.devices.get(now.reading.device)
         gap_ns = min(heard.gap_ns, heard.before_ns) if heard is not None else 0
+        if state is not None:  # or it sends this vital less often than the others
+            gap_ns = max(gap_ns, min(state.gap_ns, now.reading.measured_ns - state.last_ns))
         return now.reading.interval_s > within_s or gap_ns > within_s * S
 
     def _await_hold(self, now: Pass, rule: Rule, state: RuleState, samples: int) -> None:
@@ -605,11 +616,13 @@ class Engine:
                     now.events += handling.call(self, now.name, now.bed, after, now.judged_ns)
                 now.events += handling.remute(self, now.name, now.bed, now.judged_ns)
 
-    def _resolve(self, now: Pass, rule: Rule, state: RuleState, values: dict[str, float]) -> None:
+    def _resolve(
+        self, now: Pass, rule: Rule, state: RuleState, values: dict[str, float], reason: str
+    ) -> None:
         if now.reading.behind:
             return
         kind = EventKind.RESOLVED if state.announced else EventKind.FINDING
-        event = self._event(now, kind, rule, state, values)
+        event = replace(self._event(now, kind, rule, state, values), reason=reason)
         now.events.append(event)
         if now.bed.open.pop(event.alert, None) is not None:
             now.bed.climbs.pop(event.alert, None)

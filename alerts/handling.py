@@ -17,6 +17,7 @@ from alerts.rules import Kind
 from alerts.sentences import pause_sentence
 from alerts.state import BedState, Shelf
 from schemas.alerts import AlertEvent, EventKind, Priority, Stages, hospital_place
+from schemas.care import BedState as Occupancy
 from schemas.errors import CommandError
 from schemas.times import S
 from schemas.wire import CommandMessage
@@ -128,6 +129,21 @@ def _shelf_changed(bed: BedState, event: AlertEvent) -> bool:
     return shelf is not None and shelf.until_ns != event.shelved_until_ns
 
 
+def forget_device(bed: BedState, clock: str, device: str, now_ns: int) -> list[AlertEvent]:
+    """End what a device said that has left: its clock's alert, its own alarms, its pace."""
+    if bed.devices:
+        bed.interval_s = bed.shortest_interval_s
+    gone = [clock]
+    for rule, on in list(bed.alarms.items()):
+        left = [one for one in on if not one.startswith(f"{device}|")]
+        if left:
+            bed.alarms[rule] = left
+        else:
+            gone.append(rule)
+    found = [bed.open.get(bed.technical.get(rule, "")) for rule in gone]
+    return [close(bed, event, now_ns, "device_gone") for event in found if event is not None]
+
+
 def _recovering(bed: BedState, event: AlertEvent) -> bool:
     state = bed.live.get(event.rule)
     return event.muted_by != "shelf" and state is not None and state.phase is Phase.RECOVERING
@@ -137,6 +153,7 @@ def close(bed: BedState, event: AlertEvent, now_ns: int, reason: str) -> AlertEv
     """End an open alert for a reason that is not its condition; return the event."""
     bed.open.pop(event.alert, None)
     bed.climbs.pop(event.alert, None)
+    bed.alarms.pop(event.rule, None)
     if bed.technical.get(event.rule) == event.alert:
         del bed.technical[event.rule]
     return follow(event, EventKind.RESOLVED, now_ns, now_ns, muted_by="", reason=reason)
@@ -225,18 +242,25 @@ def call(
 # what people do
 
 
+def _require_fields(message: CommandMessage) -> None:
+    kind = message.kind
+    if kind in ("acknowledge", "decline") and not message.alert:
+        raise CommandError(f"{kind}: name the alert")
+    if kind in ("shelve", "unshelve") and not message.rule:
+        raise CommandError(f"{kind}: name the rule")
+    if kind in ("shelve", "audio_pause", "alarm_pause") and not message.reason.strip():
+        raise CommandError(f"{kind}: give a reason")
+
+
 def command(engine: "Engine", name: str, message: CommandMessage, at_ns: int) -> list[AlertEvent]:
     """Do what a person asked for on a bed; raise CommandError naming why not, and the fix."""
     by, rule, alert = message.by, message.rule, message.alert or ""
     kind = message.kind
-    if kind in ("acknowledge", "decline") and not alert:
-        raise CommandError(f"{kind}: name the alert")
-    if kind in ("shelve", "unshelve") and not rule:
-        raise CommandError(f"{kind}: name the rule")
-    if kind in ("shelve", "audio_pause", "alarm_pause") and not message.reason.strip():
-        raise CommandError(f"{kind}: give a reason")
+    _require_fields(message)
     if name not in engine.state.beds and kind not in ("acknowledge", "decline"):
         raise CommandError(f"bed {name}: has not been heard of; nothing to {kind}")
+    if engine.care(name).state is Occupancy.EMPTY:
+        raise CommandError(f"bed {name}: is empty; nothing to {kind}")
     match kind:
         case "acknowledge":
             return acknowledge(engine, name, alert, message, at_ns)
@@ -290,8 +314,11 @@ def acknowledge(
             del bed.live[event.rule]
             return [event, close(bed, event, at_ns, "acknowledged")]
     if event.rule.startswith("device_silent/"):  # it was taken away, and somebody knows
-        bed.devices.pop(event.rule.partition("/")[2], None)
-        return [event, close(bed, event, at_ns, "acknowledged")]
+        device = event.rule.partition("/")[2]
+        bed.devices.pop(device, None)
+        events = [event, close(bed, event, at_ns, "acknowledged")]
+        events += forget_device(bed, f"device_clock/{device}", device, at_ns)
+        return events + remute(engine, name, bed, at_ns)
     return [event]
 
 

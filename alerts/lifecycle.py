@@ -80,7 +80,8 @@ class RuleState(Struct, array_like=True):
 
     ``onset_ns``/``onset_key``: measured time and key of the reading that began it. ``since_ns``:
     when the current phase began. ``announced``: whether people have been told. ``value``: the last
-    that was judged. ``due_ns``: hub time at which time alone fires it; 0: it does not.
+    that was judged. ``due_ns``: hub time at which time alone fires it; 0: it does not. ``gap_ns``:
+    how far the last two samples were apart.
     """
 
     phase: Phase
@@ -93,6 +94,7 @@ class RuleState(Struct, array_like=True):
     acknowledged_by: str | None = None
     value: float | None = None
     due_ns: int = 0
+    gap_ns: int = 0
 
 
 def transition(  # noqa: C901, PLR0911, PLR0913 - the table above, row by row
@@ -120,6 +122,8 @@ def transition(  # noqa: C901, PLR0911, PLR0913 - the table above, row by row
             return _believe_when_due(fresh, at_ns, doubt_ns)
         return None, Action.NONE
     _restart_after_break(rule, state, at_ns, key, max_break_ns, samples)
+    if at_ns > state.last_ns:
+        state.gap_ns = at_ns - state.last_ns
     state.last_ns = at_ns
     match (state.phase, condition):
         case (Phase.PENDING | Phase.DOUBTED, Condition.BREACH):

@@ -139,12 +139,15 @@ def _changed(rule: Rule, change: SetToml, overlay: str) -> Rule:
     term = rule.terms[0]
     trigger = _trigger(term, change)
     if trigger is not None:
-        # without a recovery of its own, the dead band keeps its width
+        # without a recovery of its own, the dead band keeps its width, within what can be
         recovery = (
             change.recovery
             if change.recovery is not None
             else (term.recovery + trigger - term.trigger)
         )
+        vital = VITALS.get(term.of)
+        if vital is not None and change.recovery is None:
+            recovery = min(max(recovery, vital.low), vital.high)
         term = replace(term, trigger=trigger, recovery=recovery)
     elif change.recovery is not None:
         term = replace(term, recovery=change.recovery)

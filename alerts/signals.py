@@ -125,7 +125,22 @@ def _silent_ns(engine: "Engine", name: str, bed: BedState) -> int | None:
     if bed.ended or not bed.heard_ns or NO_DATA in bed.technical or not _watched(engine, name):
         return None
     patience_ns = int(max(engine.pack(name).silence.after_s, 3 * bed.interval_s) * S)
-    return max(bed.heard_ns, bed.watched_ns, engine.state.listening_ns) + patience_ns
+    return _watched_from(engine, name, bed, bed.heard_ns) + patience_ns
+
+
+def _watched_from(engine: "Engine", name: str, bed: BedState, heard_ns: int) -> int:
+    """Return from when silence counts: since it was heard, and since it means something."""
+    care = engine.care(name)
+    back_ns = care.until_ns if care.state is Occupancy.STANDBY else 0
+    return max(heard_ns, bed.watched_ns, back_ns, engine.state.listening_ns)
+
+
+def _overdue_ns(engine: "Engine", name: str, bed: BedState) -> int | None:
+    """Return when a patient on standby is overdue; None: is so already, or not on standby."""
+    care = engine.care(name)
+    if care.state is not Occupancy.STANDBY or STANDBY_OVERDUE in bed.technical:
+        return None
+    return max(care.until_ns, bed.watched_ns)
 
 
 def _device_silent_ns(engine: "Engine", name: str, bed: BedState) -> dict[str, int]:
@@ -133,9 +148,9 @@ def _device_silent_ns(engine: "Engine", name: str, bed: BedState) -> dict[str, i
     rule = engine.pack(name).device_silence
     if rule is None or len(bed.devices) < 2 or bed.ended or not _watched(engine, name):
         return {}
-    listening = engine.state.listening_ns
     return {
-        device: max(heard.at_ns, listening) + int(max(rule.after_s, 3 * heard.interval_s) * S)
+        device: _watched_from(engine, name, bed, heard.at_ns)
+        + int(max(rule.after_s, 3 * heard.interval_s) * S)
         for device, heard in bed.devices.items()
         if f"{DEVICE_SILENT}/{device}" not in bed.technical
     }
@@ -162,16 +177,18 @@ def heard(
 def _hospital(engine: "Engine", name: str, now_ns: int) -> list[AlertEvent]:
     """Open or close the silence of a whole hospital after one of its beds changed."""
     hospital = name.partition("/")[0]
-    silent, beds = len(engine.silent[hospital]), len(engine.monitored[hospital])
+    silent = len(engine.silent.get(hospital, ()))
+    beds = len(engine.monitored.get(hospital, ()))
     where = hospital_place(hospital)
     is_open = where in engine.state.places and (
         HOSPITAL_SILENT in engine.state.places[where].technical
     )
     rule = engine.pack(where).hospital_silence
-    if rule is None:
-        return []
     events: list[AlertEvent] = []
-    if not is_open and silent >= max(TOGETHER_LEAST, TOGETHER * beds):
+    if rule is None:
+        if is_open:
+            events = _close(engine, where, engine.place(where), HOSPITAL_SILENT, now_ns, now_ns)
+    elif not is_open and silent >= max(TOGETHER_LEAST, TOGETHER * beds):
         words = hospital_sentence(rule, engine.label(where), silent, beds)
         place = engine.place(where)
         events += _open(
@@ -189,7 +206,7 @@ def _hospital(engine: "Engine", name: str, now_ns: int) -> list[AlertEvent]:
         events += _close(engine, where, place, HOSPITAL_SILENT, now_ns, now_ns)
     else:
         return []
-    for bed_name in sorted(engine.silent[hospital]):
+    for bed_name in sorted(engine.silent.get(hospital, ())):
         events += handling.remute(engine, bed_name, engine.state.beds[bed_name], now_ns)
     return events
 
@@ -210,14 +227,8 @@ def deadlines(engine: "Engine", name: str, bed: BedState) -> list[int]:
         times.append(silent_ns)
     if len(bed.devices) > 1:
         times += _device_silent_ns(engine, name, bed).values()
-    care = engine.state.care.get(name)
-    if (
-        care is not None
-        and care.state is Occupancy.STANDBY
-        and STANDBY_OVERDUE not in bed.technical
-    ):
-        times.append(care.until_ns)
-    return times
+    overdue_ns = _overdue_ns(engine, name, bed)
+    return times if overdue_ns is None else [*times, overdue_ns]
 
 
 def elapse(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[AlertEvent]:
@@ -241,16 +252,13 @@ def elapse(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[Alert
         events += _hospital(engine, name, at_ns)
     elif len(bed.devices) > 1:
         events += _devices(engine, name, bed, at_ns)
-    care = engine.care(name)
-    if (
-        care.state is Occupancy.STANDBY
-        and care.until_ns <= at_ns
-        and STANDBY_OVERDUE not in bed.technical
-    ):
-        words = standby_sentence(engine.label(name), at_ns - care.until_ns)
+    overdue_ns = _overdue_ns(engine, name, bed)
+    if overdue_ns is not None and overdue_ns <= at_ns:
+        words = standby_sentence(engine.label(name), at_ns - overdue_ns)
         events += _open(engine, name, bed, STANDBY_OVERDUE, words, at_ns, priority=Priority.MEDIUM)
         bed.watched_ns = at_ns
         recount(engine, name, bed)
+        events += _hospital(engine, name, at_ns)
         events += handling.remute(engine, name, bed, at_ns)  # what was covered is so no longer
     return events
 
@@ -344,15 +352,20 @@ def status(
         return []
     if device == bed.device:
         bed.offline = state == "offline"
-        bed.interval_s = interval_s or bed.interval_s
-        engine.schedule(name, bed)
+    heard = bed.devices[device]
+    heard.interval_s = interval_s or heard.interval_s
+    bed.interval_s = bed.shortest_interval_s
+    engine.schedule(name, bed)
     if state != "ended":
         return []
     events: list[AlertEvent] = []
     del bed.devices[device]
     silent = f"{DEVICE_SILENT}/{device}"
     if bed.devices:
-        return _close(engine, name, bed, silent, now_ns, now_ns)
+        events += _close(engine, name, bed, silent, now_ns, now_ns)
+        events += handling.forget_device(bed, f"{CLOCK}/{device}", device, now_ns)
+        engine.schedule(name, bed)
+        return events + handling.remute(engine, name, bed, now_ns)
     bed.ended = True
     events += end(engine, name, bed, now_ns, "ended")
     return events
@@ -366,8 +379,10 @@ def end(engine: "Engine", name: str, bed: BedState, now_ns: int, reason: str) ->
     bed.technical.clear()
     bed.pauses.clear()
     bed.alarms.clear()
+    if reason == "bed_empty":
+        bed.devices.clear()
     recount(engine, name, bed)
-    return events
+    return events + _hospital(engine, name, now_ns)
 
 
 def device_alarm(
@@ -382,7 +397,7 @@ def device_alarm(
     on, whose = bed.alarms.get(rule, []), f"{alarm.device}|{alarm.id}"
     if alarm.phase == "end":
         left = [one for one in on if one != whose]
-        if left or whose not in on:
+        if on and (left or whose not in on):  # none is noted of an older version's alarms
             bed.alarms[rule] = left
             return []
         bed.alarms.pop(rule, None)
@@ -478,13 +493,9 @@ def _reconfigure(
     engine.forget_pack(name)
     care = engine.care(name)
     bed = engine.state.beds.get(name)
-    if bed is None and care.state is Occupancy.STANDBY:
-        bed = engine.bed(name)  # its return is awaited, though nothing was heard of it yet
     if bed is None:
         return []
     events: list[AlertEvent] = []
-    if (before or NOBODY).state is not care.state:
-        bed.watched_ns = now_ns  # its silence counts from now on
     if before is not None and before.stay != care.stay:
         bed.trends.clear()  # another patient: nothing of the last one counts
         bed.observed.clear()
@@ -492,10 +503,14 @@ def _reconfigure(
         events += _discharge(bed, now_ns)
     if care.state is Occupancy.EMPTY:
         events += end(engine, name, bed, now_ns, "bed_empty")
-    if care.state is Occupancy.STANDBY or STANDBY_OVERDUE in bed.technical:
-        for rule in (NO_DATA, STANDBY_OVERDUE):
-            events += _close(engine, name, bed, rule, now_ns, now_ns)
+    was = before or NOBODY
+    if (was.state, was.until_ns, was.stay) != (care.state, care.until_ns, care.stay):
+        bed.watched_ns = now_ns  # its silence counts from now on
+        if care.state is Occupancy.STANDBY or STANDBY_OVERDUE in bed.technical:
+            for rule in (NO_DATA, STANDBY_OVERDUE):
+                events += _close(engine, name, bed, rule, now_ns, now_ns)
     recount(engine, name, bed)
+    events += _hospital(engine, name, now_ns)
     events += handling.drop_gone(engine, name, bed, now_ns)
     events += handling.remute(engine, name, bed, now_ns)
     engine.schedule(name, bed)
@@ -507,7 +522,8 @@ def _discharge(bed: BedState, now_ns: int) -> list[AlertEvent]:
     bed.live.clear()
     bed.filling.clear()
     bed.pauses.clear()
-    theirs = [e for e in bed.open.values() if not e.technical or e.rule in handling.PAUSES]
+    beds_own = bed.technical.keys() - set(handling.PAUSES)
+    theirs = [e for e in bed.open.values() if e.rule not in beds_own or not e.technical]
     return [handling.close(bed, event, now_ns, "other_patient") for event in theirs]
 
 

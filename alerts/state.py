@@ -74,6 +74,11 @@ class BedState(Struct, omit_defaults=True):
         """The key of the last reading, as ``Reading.key`` writes it."""
         return f"{self.device}|{self.last_boot}|{self.last_seq}|{self.last_measured_ns}"
 
+    @property
+    def shortest_interval_s(self) -> float:
+        """The pace of its fastest device, by which it is missed: a cuff excuses no monitor."""
+        return min([one.interval_s for one in self.devices.values()])
+
 
 class EngineState(Struct):
     """All beds. ``listening_ns``: silence is counted from here, not over the hub's own absence.

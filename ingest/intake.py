@@ -292,6 +292,10 @@ class Intake:
         while True:
             await asyncio.sleep(TICK_S)
             events = self._pipeline.tick(now_ns() - TICK_GRACE_NS)
+            engine = self._pipeline.engine
+            if engine.defect:
+                log.error("engine_defect", what=engine.defect, stuck=engine.stuck)
+                engine.defect = ""
             if events:
                 self._announce(events)
                 self._send(connection)

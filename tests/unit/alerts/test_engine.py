@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from alerts import handling
+from alerts import handling, signals
 from alerts.why import explain
 from ingest.pipeline import Limits, Pipeline, PipelineState
 from ingest.rejects import drain
@@ -14,7 +14,7 @@ from schemas.care import DEFAULT_LADDER, BedCare, CareConfig, PatientException, 
 from schemas.codec import encode_json
 from schemas.times import MS, S
 from schemas.topics import Kind, config_topic, format_topic
-from schemas.wire import CommandMessage, DeviceAlarmMessage, ObservationMessage
+from schemas.wire import CommandMessage, DeviceAlarmMessage, ObservationMessage, StatusMessage
 from tests.support.readings import T0, feed, pipeline, reading, rules
 
 BED = "h/icu/b1"
@@ -746,6 +746,20 @@ def test_vital_that_is_no_longer_sent_ends_its_alert():
     assert ("resolved", "spo2_low") in told(events)
 
 
+@pytest.mark.parametrize(
+    ("vital", "value", "every_s"), [("temp", 39.5, 300), ("nibp_mean", 55, 1800)]
+)
+def test_vital_that_is_measured_seldom_keeps_its_alert_between_two_measurements(
+    vital, value, every_s
+):
+    line = pipeline()
+    events = []
+    for t in range(4 * every_s + 10):
+        seldom = {vital: value} if t % every_s == 0 else {}
+        events += feed(line, reading(t, hr=80 + t % 3, **seldom)).events
+    assert [e.kind for e in events if e.rule.endswith(f"/{vital}")] == ["fired"]
+
+
 def test_questionable_device_can_recover():
     line = pipeline()
     events = []
@@ -832,3 +846,125 @@ def test_a_defect_in_one_message_stops_no_other_bed(monkeypatch):
     assert feed(line, reading(1, hr=80)).reading is not None
     assert "a defect of Vigil" in refusals(line)[0]
     assert line.state.internal == 1
+
+
+# what a second review found
+
+
+@pytest.mark.parametrize("every_s", [4, 10, 30])
+def test_vital_that_a_monitor_sends_less_often_than_others_still_has_its_extreme(every_s):
+    line, events = pipeline(), []
+    for t in range(8 * every_s):
+        seldom = {"spo2": 74 + t // every_s % 2} if t % every_s == 0 else {}
+        events += feed(line, reading(t, hr=80 + t % 3, **seldom)).events
+    assert ("fired", "spo2_extreme_low") in told(events)
+
+
+def test_slow_second_device_keeps_one_alert():
+    line, events = pipeline(), []
+    for t in range(1500):
+        events += feed(line, reading(t, hr=80 + t % 3)).events
+        if t % 300 == 0:
+            events += feed(
+                line, reading(t + 0.5, seq=t, device="ox", interval_s=300, spo2=75)
+            ).events
+    extreme = [e.kind for e in events if e.rule.startswith("spo2_extreme_low")]
+    assert extreme == ["fired"]
+
+
+def test_end_of_standby_does_not_date_a_silence_back():
+    line = pipeline()
+    play(line, 5, hr=80)
+    configure(line, 5, b1=BedCare("standby", "s1", T0 + 300 * S, "CT"))
+    events = [e for t in range(6, 400) for e in line.tick(T0 + t * S)]
+    assert told(events) == [("fired", "standby_overdue"), ("fired", "no_data")]
+    assert events[1].stages.judged_ns >= T0 + 330 * S
+
+
+def test_silence_is_judged_alike_however_late_the_tick():
+    line = pipeline()
+    play(line, 5, hr=80)
+    configure(line, 5, b1=BedCare("standby", "s1", T0 + 300 * S, "CT"))
+    assert told(line.tick(T0 + 310 * S)) == [("fired", "standby_overdue")]
+    assert told(line.tick(T0 + 331 * S)) == [("fired", "no_data")]
+
+
+def test_standby_without_an_end_is_overdue_at_once_and_stops_nothing():
+    line = pipeline()
+    play(line, 5, hr=80)
+    configure(line, 5, b1=BedCare("standby", "s1"))
+    [event] = line.tick(T0 + 6 * S)
+    assert (event.rule, event.onset_ns >= T0) == ("standby_overdue", True)
+    assert line.engine.stuck == 0
+
+
+def test_overdue_standby_keeps_its_alert_and_who_took_it_when_only_the_age_changes():
+    line = pipeline()
+    play(line, 5, hr=80)
+    configure(line, 5, b1=BedCare("standby", "s1", T0 + 60 * S))
+    [overdue] = [e for e in line.tick(T0 + 61 * S) if e.rule == "standby_overdue"]
+    do(line, "acknowledge", 62, alert=overdue.alert)
+    assert configure(line, 63, b1=BedCare("standby", "s1", T0 + 60 * S, age=70)) == []
+    [kept] = [e for e in line.engine.open_alerts() if e.rule == "standby_overdue"]
+    assert (kept.alert, kept.acknowledged_by) == (overdue.alert, "nurse")
+
+
+def test_signal_and_monitor_alarms_of_the_last_patient_end_with_the_next():
+    line = pipeline()
+    configure(line, 0, b1=BedCare(stay="s1"))
+    play(line, 10, start=1, spo2=75, pi=0.1)
+    alarm(line, 11, "vf", priority="high")
+    before = {e.rule for e in line.engine.open_alerts()}
+    assert "spo2_weak/spo2" in before
+    assert any(rule.startswith("monitor/") for rule in before)
+    configure(line, 12, b1=BedCare(stay="s2"))
+    assert list(line.engine.open_alerts()) == []
+
+
+def test_hospitals_silence_ends_when_its_beds_are_emptied():
+    line = pipeline()
+    for number in range(4):
+        play(line, 3, bed=f"h/icu/b{number}", hr=80)
+    assert ("fired", "hospital_silent") in told(line.tick(T0 + 60 * S))
+    events = configure(line, 61, **{f"b{n}": BedCare("empty") for n in range(4)})
+    assert ("resolved", "hospital_silent") in told(events)
+    assert list(line.engine.open_alerts()) == []
+
+
+def test_silence_is_missed_slowly_again_when_the_fast_device_has_left():
+    line = pipeline()
+    play(line, 5, hr=80)
+    for at_s in (5, 1805):
+        feed(line, reading(at_s, device="cuff", interval_s=1800, nibp_mean=80))
+        feed(line, reading(at_s + 900, device="bath", interval_s=1800, temp=37))
+        send(line, Kind.STATUS, StatusMessage(1, "m1", "ended"), at_s + 901)
+        assert line.tick(T0 + (at_s + 1790) * S) == []
+
+
+def test_tightened_limit_for_a_patient_can_be_recovered_from():
+    line = pipeline()
+    tight = PatientException("spo2_low", "li", "x", T0 + 9999 * S, below=98)
+    configure(line, 0, b1=BedCare(stay="s1", exceptions=(tight,)))
+    assert ("fired", "spo2_low") in told(play(line, 60, start=1, spo2=97))
+    assert ("resolved", "spo2_low") in told(play(line, 300, start=61, spo2=100))
+
+
+def test_device_that_ends_takes_its_clock_alert_with_it():
+    line = pipeline()
+    play(line, 3, hr=80)
+    for t in range(30):
+        feed(line, reading(5 + t - 3600, device="vent", seq=t, delay_s=3600, rr=15))
+    assert "device_clock/vent" in {e.rule for e in line.engine.open_alerts()}
+    send(line, Kind.STATUS, StatusMessage(1, "vent", "ended"), 50)
+    assert list(line.engine.open_alerts()) == []
+
+
+def test_defect_while_time_passes_is_counted_named_and_tried_again(monkeypatch):
+    line = pipeline()
+    play(line, 3, hr=80)
+    with monkeypatch.context() as broken:
+        broken.setattr(signals, "silence_sentence", lambda *_, **__: 1 / 0)
+        assert line.tick(T0 + 60 * S) == []
+    assert line.engine.stuck
+    assert line.engine.defect.startswith(f"{BED}: ZeroDivisionError")
+    assert told(line.tick(T0 + 62 * S)) == [("fired", "no_data")]
