@@ -251,6 +251,9 @@ def test_what_is_not_as_usual_with_a_patient_stands_on_the_bed(hub, sign_in, mon
     care = page.locator(".care")
     for words in ("未评分", "治疗限制: DNI", "COPD", "< 85", "li"):
         expect(care).to_contain_text(words)
+    outside = """node => [...node.children].filter((n) => n.getBoundingClientRect().bottom >
+        node.getBoundingClientRect().bottom + 1).map((n) => n.className)"""
+    assert care.evaluate(outside) == []
     done = hub.run("care", "state", "standby", "--bed", bed, "--by", "li", "--until", "+30m",
                    "--reason", "CT")  # fmt: skip
     assert done.returncode == 0, done.stderr
