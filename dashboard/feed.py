@@ -226,8 +226,10 @@ class Feed:
         for bed in config.beds.keys() | (before.beds.keys() if before else set()):
             view = self._view(bed)
             care = config.beds.get(bed, NOBODY)
-            if view.care.stay and view.care.stay != care.stay:
+            if view.care.stay and view.care.stay != care.stay:  # nothing of the last patient stays
                 view.observed.clear()
+                view.news2_past.clear()
+                view.sparks.clear()
             view.care, view.news2_ms = care, 0
             self._changed.add(bed)
 
@@ -364,6 +366,8 @@ class Feed:
         }
         recent_ns = now_ns() - UNDELIVERED_NS
         head["undelivered"] = sum(d.at_ns > recent_ns for d in self._undelivered)
+        if first and screen.only is None:
+            head["sparks"] = {bed: list(self.views[bed].sparks) for bed in beds}
         if screen.only is not None:
             head["others"] = open_elsewhere(self.views.values(), screen.only)
         return orjson.dumps(head)[:-1] + b',"b":' + self._frame[2] + b"}"

@@ -63,6 +63,7 @@ def page(
                     html.Span(id="summary", **{"aria-live": "polite"}),
                     html.Span(className="spring"),
                     html.Span(id="feed-state", role="status"),
+                    html.Button(id="sound", type="button"),
                     html.Span(person.username, className="person"),
                     html.Button(
                         word("switch", language),

@@ -5,6 +5,7 @@ device's clock offset taken out), and the alerts that are open. A value that may
 shown with its reason instead of a number.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,14 @@ NOBODY = BedCare()
 PRIORITY_ORDER = {"high": 0, "medium": 1, "low": 2}
 Cell = tuple[float | None, int, str, float]
 """Value, measured ms (hub time), quality, seconds between two measurements."""
+Spark = tuple[int, float | None, float | None]
+"""Measured ms (hub time), heart rate, SpO2."""
+SPARK_STEP_MS, SPARK_KEPT = 10_000, 60
+"""The sparkline of a tile: ten minutes."""
+PAST_STEP_MS, PAST_KEPT = 60_000, 60
+"""NEWS2 is compared with the oldest kept of the last hour,"""
+TREND_LEAST_MS = 600_000
+"""and with nothing younger than this."""
 
 
 @dataclass(slots=True)
@@ -36,6 +45,8 @@ class BedView:
     observed: dict[str, Observed] = field(default_factory=dict)
     news2: tuple[int | None, str] = (None, "not-evaluated")
     news2_ms: int = 0
+    news2_past: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=PAST_KEPT))
+    sparks: deque[Spark] = field(default_factory=lambda: deque(maxlen=SPARK_KEPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,31 @@ def score(view: BedView, now_ms: int) -> None:
     }
     found = news2(score_inputs(latest, view.observed, view.care, view.interval_s, now_ms * MS))
     view.news2 = (found.total, found.blocked or news2_risk(found))
+    past = view.news2_past
+    if found.total is not None and (not past or now_ms - past[-1][0] >= PAST_STEP_MS):
+        past.append((now_ms, found.total))
+
+
+def news2_change(view: BedView) -> int | None:
+    """Return how NEWS2 has changed within the last hour; None: not known for long enough."""
+    total = view.news2[0]
+    kept_ms = PAST_STEP_MS * PAST_KEPT
+    for at_ms, before in view.news2_past:
+        if TREND_LEAST_MS <= view.news2_ms - at_ms <= kept_ms and total is not None:
+            return total - before
+    return None
+
+
+def _remember(view: BedView, now_ms: int) -> None:
+    """Keep a point of the sparkline every ten seconds; a value that is not new is left out."""
+    if view.sparks and now_ms - view.sparks[-1][0] < SPARK_STEP_MS:
+        return
+
+    def newest(name: str) -> float | None:
+        cell = view.vitals.get(name)
+        return cell[0] if cell is not None and now_ms - cell[1] < SPARK_STEP_MS else None
+
+    view.sparks.append((now_ms, newest("hr"), newest("spo2")))
 
 
 def apply_observation(view: BedView, by: str, at_ns: int, values: dict[str, float]) -> None:
@@ -90,6 +126,7 @@ def apply_reading(view: BedView, reading: Reading) -> bool:
     if changed and not reading.late:
         view.received_ms = max(view.received_ms, reading.received_ns // MS)
         view.interval_s = reading.interval_s
+        _remember(view, (reading.measured_ns + reading.offset_ns) // MS)
     return changed
 
 
@@ -128,7 +165,7 @@ def encode_bed(view: BedView) -> dict[str, Any]:
             [e.rule, e.by, e.reason, e.until_ns // MS, e.off, e.above, e.below]
             for e in care.exceptions
         ],
-        "news2": view.news2,
+        "news2": [*view.news2, view.news2_ms, news2_change(view)],
         "v": view.vitals,
     }
 

@@ -4,12 +4,15 @@
 "use strict";
 (() => {
   const RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
+  const SVG = "http://www.w3.org/2000/svg";
   const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
   const ALIKE = 3, MUTED_SHOWN = 100;
   const ORDER = {high: 0, medium: 1, low: 2};
-  const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(),
-                 tiles: new Map(), others: {}, socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
+  const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
+  const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
+  const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(), sparks: new Map(),
+                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";  // what the server draws is in it too
   document.cookie = `vigil_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=strict`;
   const paints = [];
@@ -89,28 +92,101 @@
   const isStale = (bed) => !bed || !bed.r || now() - bed.r > Math.max(10000, 3000 * bed.i);
 
   /* ---- the wall ---- */
+  const prefs = {order: "place", show: "all", hospital: "", ...JSON.parse(localStorage.getItem(PREFERENCES) || "{}"), find: ""};
+  function prefer(changes) {
+    Object.assign(prefs, changes);
+    localStorage.setItem(PREFERENCES, JSON.stringify({order: prefs.order, show: prefs.show, hospital: prefs.hospital}));
+    const node = document.getElementById("wall");
+    if (!node) return;
+    if ("order" in changes) drawWards(node.querySelector(".wards"));
+    drawTools(node.querySelector(".tools"));
+    drawAll();
+  }
   function drawWall(node) {
-    node.replaceChildren();
-    state.tiles.clear();
-    const wards = make("div", "wards"), rail = make("aside", "rail");
+    const tools = make("div", "tools"), wards = make("div", "wards"), rail = make("aside", "rail"), main = make("div");
+    tools.setAttribute("role", "toolbar");
+    tools.setAttribute("aria-label", say("wall"));
     rail.id = "rail"; rail.setAttribute("aria-label", say("alerts"));
-    node.append(wards, rail);
-    const groups = new Map();
-    for (const id of [...new Set([...Object.keys(state.places), ...state.beds.keys()])].sort()) {
-      const ward = id.split("/").slice(0, 2).join("/");
+    main.append(tools, wards);
+    node.replaceChildren(main, rail);
+    makeTools(tools);
+    drawWards(wards);
+    drawAll();
+    drawRail();
+  }
+  function makeTools(tools) {
+    const choices = (name, keys) => {
+      const group = make("div", "choices");
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", say(name));
+      for (const key of keys) {
+        const button = make("button", "", say(`${name}_${key}`));
+        button.type = "button";
+        button.dataset[name] = key;
+        button.addEventListener("click", () => prefer({[name]: key}));
+        group.append(button);
+      }
+      return group;
+    };
+    const hospital = make("select"), find = make("input");
+    hospital.setAttribute("aria-label", say("hospital"));
+    hospital.append(new Option(say("all_hospitals"), ""), ...hospitals().map(([id, name]) => new Option(name, id)));
+    if (![...hospital.options].some((o) => o.value === prefs.hospital)) prefs.hospital = "";
+    hospital.value = prefs.hospital;
+    hospital.addEventListener("change", () => prefer({hospital: hospital.value}));
+    find.type = "search";
+    find.id = "find";
+    find.placeholder = say("find");
+    find.setAttribute("aria-label", say("find"));
+    find.value = prefs.find;
+    find.addEventListener("input", () => prefer({find: find.value.trim().toLowerCase()}));
+    tools.append(choices("order", ["place", "acuity"]), choices("show", ["all", "alarm", "silent"]), hospital, find, make("span", "note"));
+    drawTools(tools);
+  }
+  function drawTools(tools) {
+    for (const name of ["order", "show"]) {
+      for (const button of tools.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === prefs[name]));
+    }
+  }
+  const hospitals = () => [...new Map(Object.entries(state.places).map(([id, place]) => [id.split("/")[0], place.h]))].sort();
+  function drawWards(wards) {
+    wards.replaceChildren();
+    state.tiles.clear();
+    const groups = new Map(), all = [...new Set([...Object.keys(state.places), ...state.beds.keys()])].sort();
+    for (const id of all) {
+      const ward = prefs.order === "place" ? id.split("/").slice(0, 2).join("/") : "";
       if (!groups.has(ward)) groups.set(ward, []);
       groups.get(ward).push(id);
     }
+    wards.className = `wards ${prefs.order}`;
+    wards.dataset.density = all.length <= LARGE_UP_TO ? "large" : all.length >= SMALL_FROM ? "small" : "normal";
     for (const [ward, ids] of groups) {
       const place = state.places[ids[0]] || {h: ward, u: "", n: ""};
       const section = make("section", "ward"), head = make("header"), tiles = make("div", "tiles"), note = make("span");
-      head.append(make("h2", "", `${place.h} ${place.u}`), note);
+      head.append(make("h2", "", ward ? `${place.h} ${place.u}` : say("order_acuity")), note);
       section.append(head, tiles);
       wards.append(section);
       for (const id of ids) tiles.append(makeTile(id, note).node);
     }
-    drawAll();
-    drawRail();
+  }
+  // The worst first: what nobody has taken, then what somebody has, then NEWS2; empty beds last.
+  function rank(tile) {
+    const bed = state.beds.get(tile.id);
+    if (!bed || bed.st === "empty") return [9, 0];
+    return [RANK[bed.al] + (bed.ack ? 1 : 0), -(bed.news2[0] ?? -1)];
+  }
+  function arrange() {
+    const tiles = document.querySelector(".wards.acuity .tiles");
+    if (!tiles || tiles.matches(":hover") || tiles.contains(document.activeElement)) return;  // nothing moves under a finger
+    const ranked = [...state.tiles.values()].map((tile) => [tile, ...rank(tile)]);
+    ranked.sort((a, b) => a[1] - b[1] || a[2] - b[2] || (a[0].id < b[0].id ? -1 : 1));
+    if (ranked.some(([tile], n) => tiles.children[n] !== tile.node)) tiles.append(...ranked.map(([tile]) => tile.node));
+  }
+  function wanted(tile) {
+    if (prefs.hospital && tile.id.split("/")[0] !== prefs.hospital) return false;
+    if (prefs.show === "alarm" && tile.node.dataset.alarm === "none") return false;
+    if (prefs.show === "silent" && tile.node.dataset.stale !== "true") return false;
+    return prefs.find.split(" ").every((part) => tile.words.includes(part));
   }
   function makeTile(id, note) {
     const place = state.places[id] || {h: "", u: "", n: id.split("/")[2]};
@@ -119,21 +195,61 @@
     node.dataset.bed = id;
     const number = make("span", "num", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`);
     const badge = make("span", "badge"), age = make("span", "age");
-    const scored = make("span", "score");
+    const scored = make("span", "score"), scoreName = make("span"), scoreNumber = make("span", "s");
+    scoreNumber.dataset.vital = "news2";
+    const scoreTrend = make("span", "change");
+    scored.append(scoreName, scoreNumber, scoreTrend);
     top.append(number, badge, age);
     const parts = CELLS.map(makeCell);
     parts[4].node.classList.add("wide");
     cells.append(...parts.map((p) => p.node));
-    node.append(top, cells, scored);
-    const tile = {node, badge, age, parts, note, id, score: scored};
+    const spark = document.createElementNS(SVG, "svg"), lines = {};
+    spark.setAttribute("viewBox", `0 0 ${SPARK_KEPT} 20`);
+    spark.setAttribute("preserveAspectRatio", "none");
+    spark.setAttribute("aria-hidden", "true");
+    for (const name of ["spo2", "hr"]) {
+      lines[name] = document.createElementNS(SVG, "path");
+      lines[name].setAttribute("class", name);
+      spark.append(lines[name]);
+    }
+    node.append(top, make("div", "place", `${place.h} ${place.u}`), cells, scored, spark);
+    const words = `${place.h} ${place.u} ${number.textContent} ${id}`.toLowerCase();
+    const tile = {node, badge, age, parts, note, id, words, score: scored, scoreName, scoreNumber, scoreTrend, lines};
     state.tiles.set(id, tile);
+    drawSpark(tile);
     return tile;
   }
+  // Ten minutes of heart rate and SpO2, ten seconds a step; where nothing came there is no line.
+  function drawSpark(tile) {
+    const points = state.sparks.get(tile.id) || [], last = points.length ? points[points.length - 1][0] : 0;
+    for (const [name, at, low, high] of [["hr", 1, 30, 180], ["spo2", 2, 75, 100]]) {
+      let path = "", before = 0;
+      for (const point of points) {
+        if (point[at] === null) continue;
+        const x = SPARK_KEPT - 0.5 - (last - point[0]) / SPARK_STEP_MS;
+        const y = 19 - 18 * Math.min(1, Math.max(0, (point[at] - low) / (high - low)));
+        if (x < 0) continue;
+        path += `${before && point[0] - before <= SPARK_GAP_MS ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+        before = point[0];
+      }
+      tile.lines[name].setAttribute("d", path);
+    }
+  }
+  function noteSpark(bed) {
+    const value = (cell) => (cell && now() - cell[1] < SPARK_STEP_MS ? cell[0] : null);
+    if (!state.sparks.has(bed.id)) state.sparks.set(bed.id, []);
+    const points = state.sparks.get(bed.id), last = points[points.length - 1];
+    if (!bed.r || (last && bed.r - last[0] < SPARK_STEP_MS)) return;
+    points.push([bed.r, value(bed.v.hr), value(bed.v.spo2)]);
+    if (points.length > SPARK_KEPT) points.shift();
+    const tile = state.tiles.get(bed.id);
+    if (tile) drawSpark(tile);
+  }
   function score(bed) {
-    if (!bed || !bed.r || bed.st === "empty") return {text: "", risk: "none"};
-    const [total, risk] = bed.news2;
-    if (risk === "age" || risk === "pregnancy") return {text: say("not_scored"), risk: "none"};
-    return total === null ? {text: "", risk: "none"} : {text: `NEWS2 ${total}`, risk};
+    if (!bed || !bed.r || bed.st === "empty") return {text: "", total: null, risk: "none"};
+    const [total, risk, at, change] = bed.news2;
+    if (risk === "age" || risk === "pregnancy") return {text: say("not_scored"), total: null, risk: "none"};
+    return total === null ? {text: "", total, risk: "none"} : {text: `NEWS2 ${total}`, total, risk, at, change};
   }
   function drawTile(tile) {
     const bed = state.beds.get(tile.id), stale = isStale(bed);
@@ -149,7 +265,10 @@
     set(tile.age, care === "empty" ? say("empty") : care === "standby" ? say("standby")
       : !bed || !bed.r ? say("never") : stale ? ago(now() - bed.r, "for_") : "");
     const s = score(bed);
-    set(tile.score, s.text);
+    set(tile.scoreName, s.text && s.total === null ? s.text : s.text && "NEWS2 ");
+    set(tile.scoreNumber, s.total === null ? "" : String(s.total));
+    mark(tile.scoreNumber, "measured", s.total === null ? "" : String(s.at));
+    set(tile.scoreTrend, s.change ? ` ${s.change > 0 ? "↑" : "↓"}${Math.abs(s.change)}` : "");
     mark(tile.score, "risk", s.risk);
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
   }
@@ -158,12 +277,23 @@
     for (const tile of state.tiles.values()) {
       const bed = state.beds.get(tile.id);
       if (!bed || !tile.drawn || now() - bed.r > FRESH_MS) drawTile(tile);  // frames draw the fresh ones
-      const c = counts.get(tile.note) || {beds: 0, stale: 0};
+      const c = counts.get(tile.note) || {beds: 0, stale: 0, shown: 0};
+      const shown = wanted(tile);
+      if (tile.node.hidden === shown) tile.node.hidden = !shown;
       c.beds += 1;
+      c.shown += shown;
       if (tile.node.dataset.stale === "true") c.stale += 1;
       counts.set(tile.note, c);
     }
-    for (const [note, c] of counts) set(note, `${c.beds} ${say("beds")}${c.stale ? ` · ${c.stale} ${say("stale_beds")}` : ""}`);
+    let hidden = 0;
+    for (const [note, c] of counts) {
+      hidden += c.beds - c.shown;
+      note.closest(".ward").hidden = !c.shown;
+      set(note, `${c.beds} ${say("beds")}${c.stale ? ` · ${c.stale} ${say("stale_beds")}` : ""}`);
+    }
+    const said = document.querySelector(".tools .note");
+    if (said) set(said, hidden ? say("hidden_beds", {n: hidden}) : "");
+    arrange();
     drawSummary();
   }
   function drawSummary() {
@@ -176,7 +306,22 @@
     const failed = state.undelivered ? `⚠ ${say("undelivered", {n: state.undelivered})}` : "";
     set(node, [words(count) || say("no_alerts"), others && `${say("other_beds")} ${others}`, failed].filter(Boolean).join("  |  "));
     mark(node, "others", state.only && state.others.high ? "high" : "none");
+    drawSound();
   }
+  // Sound is for the worst that nobody has taken, on any bed that this person may see.
+  function drawSound() {
+    const asking = [...state.alerts.values()].filter((a) => !a.muted && !a.ack).map((a) => a.pri);
+    const elsewhere = state.only ? Object.keys(ORDER).filter((p) => state.others[p]) : [];
+    if (state.problem) elsewhere.push("medium");  // what cannot be heard of is itself to be heard
+    window.vigilSound.want(["high", "medium", "low"].find((p) => asking.includes(p) || elsewhere.includes(p)) || "none");
+    const button = document.getElementById("sound");
+    if (!button) return;
+    const how = window.vigilSound.state();
+    set(button, say(`sound_${how}`));
+    mark(button, "state", how);
+    button.setAttribute("aria-pressed", String(how === "on"));
+  }
+  window.vigilSound.listener = drawSound;
 
   /* ---- alerts ---- */
   function alertItem(alert) {
@@ -331,8 +476,8 @@
     state.offset = frame.t - performance.now();
     state.heard = performance.now();
     state.retry = 0;
-    if (frame.full) { state.beds.clear(); state.alerts.clear(); }
-    for (const bed of frame.b) state.beds.set(bed.id, bed);
+    if (frame.full) { state.beds.clear(); state.alerts.clear(); state.sparks = new Map(Object.entries(frame.sparks || {})); }
+    for (const bed of frame.b) { state.beds.set(bed.id, bed); if (!state.only) noteSpark(bed); }
     for (const alert of frame.a) {
       if (alert.open) state.alerts.set(alert.id, alert);
       else state.alerts.delete(alert.id);
@@ -344,7 +489,7 @@
     else {
       let fresh = frame.full;
       for (const bed of frame.b) { const tile = state.tiles.get(bed.id); if (tile) drawTile(tile); else fresh = true; }
-      if (fresh) { const wall = document.getElementById("wall"); if (wall) drawWall(wall); }
+      if (fresh) { const wards = document.querySelector("#wall .wards"); if (wards) { drawWards(wards); drawAll(); } }
     }
     if (frame.a.length || frame.full) drawRail();
     drawFeed();
@@ -362,6 +507,7 @@
     if (!state.heard) problem = "";
     else if (silent > FEED_DEAD_MS) problem = `${say("lost")} · ${ago(silent)}`;
     else if (state.status !== "ok") problem = say(state.status);
+    if (state.problem !== problem) { state.problem = problem; drawSound(); }
     set(banner, problem);
     mark(light, "state", problem ? "bad" : state.heard ? "ok" : "wait");
     set(light, problem ? say("stale") : state.heard ? say("live") : say("connecting"));
@@ -386,12 +532,19 @@
     window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
     window.scrollTo(0, 0);
   }
+  document.addEventListener("keydown", (event) => {
+    const find = document.getElementById("find");
+    if (event.key !== "/" || !find || event.target.closest("input, select, textarea")) return;
+    event.preventDefault();
+    find.focus();
+  });
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a");
     if (link && link.closest("#wall, #bed") && !event.metaKey && !event.ctrlKey && event.button === 0) {
       event.preventDefault();
       go(link.getAttribute("href"));
     }
+    if (event.target.id === "sound") window.vigilSound.set(window.vigilSound.state() !== "on");
     if (event.target.id === "language") {
       document.cookie = `vigil_language=${event.target.dataset.to};path=/;max-age=31536000;samesite=strict`;
       location.reload();

@@ -20,18 +20,20 @@ en = "Test Hospital"
 """
 
 
-@pytest.fixture(scope="session")
-def hub(tmp_path_factory):
-    """A hub with two accounts and a registered hospital."""
-    folder = tmp_path_factory.mktemp("browser")
+def running_hub(folder):
+    """Yield a hub with two accounts and a registered hospital."""
     (folder / "sites.toml").write_text(SITES, "utf-8")
     hub = Hub(folder / "data", {"VIGIL_SITES": str(folder / "sites.toml")})
     hub.start()
-
     for name in ("nurse", "expert"):
         hub.account(name)
     yield hub
     hub.stop()
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory):
+    yield from running_hub(tmp_path_factory.mktemp("browser"))
 
 
 @pytest.fixture(scope="session")

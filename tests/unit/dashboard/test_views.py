@@ -1,5 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
+from itertools import pairwise
 
+from alerts.derive import Observed
 from dashboard.figures import trend_figure
 from dashboard.views import (
     BedView,
@@ -7,7 +9,9 @@ from dashboard.views import (
     apply_alert,
     apply_reading,
     encode_bed,
+    news2_change,
     open_elsewhere,
+    score,
 )
 from dashboard.words import WORDS, script_words
 from schemas.times import MS, S, to_datetime
@@ -93,3 +97,36 @@ def test_a_bed_page_is_told_of_alerts_elsewhere_that_nobody_has_taken():
             apply_alert(views[1], event)
     assert open_elsewhere(views, "h/icu/b1") == {"high": 1, "medium": 0, "low": 0}
     assert open_elsewhere(views, "h/icu/b2") == {"high": 0, "medium": 0, "low": 0}
+
+
+def test_sparkline_keeps_a_point_each_ten_seconds_and_says_what_was_not_there():
+    view = BedView("h/icu/b1")
+    for t in range(700):
+        values = {"hr": 80} if 20 <= t < 40 else {"hr": 80, "spo2": 97}
+        apply_reading(view, judged(reading(t, **values))[0])
+    assert len(view.sparks) == 60
+    times = [at for at, _, _ in view.sparks]
+    assert {b - a for a, b in pairwise(times)} == {10_000}
+    view = BedView("h/icu/b1")
+    for t in range(40):
+        values = {"hr": 80} if 20 <= t < 40 else {"hr": 80, "spo2": 97}
+        apply_reading(view, judged(reading(t, **values))[0])
+    assert [spo2 for _, _, spo2 in view.sparks] == [97, 97, 97, None]
+
+
+def test_change_of_news2_is_told_after_ten_minutes_and_never_across_more_than_an_hour():
+    view = BedView("h/icu/b1", observed={
+        "acvpu": Observed(0, T0, "n"), "on_oxygen": Observed(0, T0, "n")
+    })  # fmt: skip
+
+    def scored(minutes, rr):
+        at_ms = T0 // MS + minutes * 60_000
+        for name, value in {"rr": rr, "spo2": 98, "abp_sys": 120, "hr": 80, "temp": 37}.items():
+            view.vitals[name] = (value, at_ms, "ok", 1.0)
+        score(view, at_ms)
+        return view.news2[0], news2_change(view)
+
+    assert scored(0, 16) == (0, None)
+    assert scored(5, 22) == (2, None)
+    assert scored(10, 22) == (2, 2)
+    assert scored(90, 26) == (3, None)
