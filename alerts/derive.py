@@ -94,6 +94,14 @@ def observed(known: Mapping[str, Observed], name: str, now_ns: int) -> float | N
     return found.value
 
 
+def enter(known: dict[str, Observed], values: Mapping[str, float], at_ns: int, by: str) -> None:
+    """Take what somebody entered; an older entry never replaces a newer one."""
+    for name, value in values.items():
+        before = known.get(name)
+        if before is None or before.at_ns <= at_ns:
+            known[name] = Observed(value, at_ns, by)
+
+
 _TEMP, _FIO2, _SPO2 = ("temp",), ("fio2",), ("spo2",)
 _RR, _SBP, _MAP, _HR = (SOURCES[name] for name in ("any_rr", "any_sbp", "any_map", "any_hr"))
 

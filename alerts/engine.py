@@ -37,7 +37,7 @@ from alerts.rulesets import Overlay, RuleSet
 from alerts.sentences import Label, rule_sentence, technical_sentence
 from alerts.state import BedState, EngineState, Heard
 from schemas.alerts import AlertEvent, EventKind, is_place
-from schemas.care import BedCare
+from schemas.care import NOBODY, BedCare
 from schemas.care import BedState as Occupancy
 from schemas.times import S
 from schemas.vitals import VITALS, Quality
@@ -66,7 +66,6 @@ STUCK_ROUNDS = 20
 
 DEVICES_KEPT = 8
 NEVER_NS = 2**62
-NOBODY = BedCare()
 
 
 class Pass(Struct):
@@ -156,6 +155,10 @@ class Engine:
             bed = self.state.beds[name] = BedState()
         return bed
 
+    def find(self, name: str) -> BedState | None:
+        """Return the state of a bed, unit or hospital; None when there is none."""
+        return self.state.places.get(name) or self.state.beds.get(name)
+
     def place(self, name: str) -> BedState:
         """Return the state of a unit or hospital itself."""
         place = self.state.places.get(name)
@@ -174,7 +177,7 @@ class Engine:
 
     def due_ns(self, name: str) -> int | None:
         """Return the time from which on a bed or place is changed by time; None: never."""
-        bed = self.state.places.get(name) or self.state.beds.get(name)
+        bed = self.find(name)
         if bed is None:
             return None
         listening = self.state.listening_ns
@@ -198,7 +201,7 @@ class Engine:
         again: dict[tuple[str, int], int] = {}
         while queue and queue[0][0] <= now_ns:
             queued, name = heappop(queue)
-            bed = self.state.places.get(name) or self.state.beds.get(name)
+            bed = self.find(name)
             if bed is None or bed.queued_ns != queued:
                 continue  # queued again since, for an earlier time
             bed.queued_ns = 0
@@ -484,7 +487,7 @@ class Engine:
             condition = evaluate(rule, values)
             if condition is None:
                 state = states.get(rule.id)
-                if state is None or not self._lost(now, state, UNKNOWN_NS):
+                if state is None or not self._unknown(now, state):
                     continue
                 condition = Condition.NORMAL  # what it looks at has not been known for too long
             elif condition is not Condition.BREACH and rule.id not in states:
@@ -492,9 +495,9 @@ class Engine:
             used = {term.of: values[term.of] for term in rule.terms if term.of in values}
             self._move(now, states, rule, condition, used)
 
-    def _lost(self, now: Pass, state: RuleState, after_ns: int) -> bool:
+    def _unknown(self, now: Pass, state: RuleState) -> bool:
         """Return whether a rule has had no evidence for so long that it is over."""
-        wait_ns = max(after_ns, int(3 * now.reading.interval_s * S))
+        wait_ns = max(UNKNOWN_NS, int(3 * now.reading.interval_s * S))
         return state.phase is Phase.RECOVERING or (
             now.reading.measured_ns - state.last_ns >= wait_ns
         )

@@ -14,6 +14,7 @@ from alerts.events import follow, from_condition
 from alerts.inhibition import ALARM_PAUSED, muted_by
 from alerts.lifecycle import Phase
 from alerts.rules import Kind
+from alerts.rulesets import DEVICE_CLOCK, DEVICE_SILENT
 from alerts.sentences import pause_sentence
 from alerts.state import BedState, Shelf
 from schemas.alerts import AlertEvent, EventKind, Priority, Stages, hospital_place
@@ -129,11 +130,11 @@ def _shelf_changed(bed: BedState, event: AlertEvent) -> bool:
     return shelf is not None and shelf.until_ns != event.shelved_until_ns
 
 
-def forget_device(bed: BedState, clock: str, device: str, now_ns: int) -> list[AlertEvent]:
+def forget_device(bed: BedState, device: str, now_ns: int) -> list[AlertEvent]:
     """End what a device said that has left: its clock's alert, its own alarms, its pace."""
     if bed.devices:
         bed.interval_s = bed.shortest_interval_s
-    gone = [clock]
+    gone = [f"{DEVICE_CLOCK}/{device}"]
     for rule, on in list(bed.alarms.items()):
         left = [one for one in on if not one.startswith(f"{device}|")]
         if left:
@@ -283,16 +284,12 @@ def _find(bed: BedState | None, alert: str) -> tuple[BedState, AlertEvent]:
     return bed, event
 
 
-def _state(engine: "Engine", name: str) -> BedState | None:
-    return engine.state.beds.get(name) or engine.state.places.get(name)
-
-
 def acknowledge(
     engine: "Engine", name: str, alert: str, message: CommandMessage, at_ns: int
 ) -> list[AlertEvent]:
     """Acknowledge an open alert; one that waited only for that is over then."""
     by = message.by
-    bed, event = _find(_state(engine, name), alert)
+    bed, event = _find(engine.find(name), alert)
     if event.acknowledged_by:
         raise CommandError(f"alert {alert}: {event.acknowledged_by} has acknowledged it already")
     bed.climbs.pop(alert, None)
@@ -313,18 +310,18 @@ def acknowledge(
         if state.phase is Phase.LATCHED:
             del bed.live[event.rule]
             return [event, close(bed, event, at_ns, "acknowledged")]
-    if event.rule.startswith("device_silent/"):  # it was taken away, and somebody knows
-        device = event.rule.partition("/")[2]
+    condition, _, device = event.rule.partition("/")
+    if condition == DEVICE_SILENT:  # it was taken away, and somebody knows
         bed.devices.pop(device, None)
         events = [event, close(bed, event, at_ns, "acknowledged")]
-        events += forget_device(bed, f"device_clock/{device}", device, at_ns)
+        events += forget_device(bed, device, at_ns)
         return events + remute(engine, name, bed, at_ns)
     return [event]
 
 
 def decline(engine: "Engine", name: str, alert: str, by: str, at_ns: int) -> list[AlertEvent]:
     """Hand an alert over at once: "I can't take it"."""
-    bed, event = _find(_state(engine, name), alert)
+    bed, event = _find(engine.find(name), alert)
     if event.acknowledged_by:
         raise CommandError(f"alert {alert}: {event.acknowledged_by} has acknowledged it already")
     if event.quiet:
@@ -367,7 +364,7 @@ def _extreme_monitor(engine: "Engine", name: str, rule: str) -> bool:
 
 def unshelve(engine: "Engine", name: str, rule: str, at_ns: int, key: str = "") -> list[AlertEvent]:
     """Take a rule back from the shelf before its time."""
-    bed = _state(engine, name)
+    bed = engine.find(name)
     if bed is None or bed.shelves.pop(rule, None) is None:
         raise CommandError(f"rule {rule}: is not shelved on this bed")
     return remute(engine, name, bed, at_ns, key)
@@ -406,7 +403,7 @@ def pause(
 
 def unpause(engine: "Engine", name: str, kind: str, at_ns: int, key: str = "") -> list[AlertEvent]:
     """End a pause, by a person or by its time."""
-    bed = _state(engine, name)
+    bed = engine.find(name)
     if bed is None or bed.pauses.pop(kind, None) is None:
         raise CommandError(f"{kind}: is not on for this bed")
     events = []

@@ -5,11 +5,10 @@ In this order: a shelf, a pause, standby, another alert. An extreme is never mut
 
 from alerts.rules import Pack
 from alerts.state import BedState
-from schemas.alerts import AlertEvent, Priority
+from schemas.alerts import URGENCY, AlertEvent, Priority
 from schemas.care import BedCare
 from schemas.care import BedState as Occupancy
 
-ORDER = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}
 ALARM_PAUSED = "alarm_paused"
 PEOPLE = frozenset({"shelf", ALARM_PAUSED, "standby"})
 """What a person put aside, or what covers a bed as a whole: it mutes nothing else."""
@@ -73,7 +72,7 @@ def _merged(event: AlertEvent, bed: BedState, pack: Pack) -> Muted:
         if (
             other.rule.partition("/")[0] in ours
             and not other.quiet
-            and ORDER[other.priority] >= ORDER[event.priority]
+            and URGENCY[other.priority] >= URGENCY[event.priority]
         ):
             return other.rule, other.alert
     return "", ""

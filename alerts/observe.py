@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from alerts.derive import Newest, Observed
+from alerts.derive import Newest, enter
 from schemas.alerts import AlertEvent
 from schemas.errors import DecodeError
 from schemas.observations import code
@@ -39,10 +39,7 @@ def observe(
     except ValueError as error:
         raise DecodeError("observation", str(error)) from None
     bed = engine.bed(name)
-    for kind, value in values.items():
-        known = bed.observed.get(kind)
-        if known is None or known.at_ns <= at_ns:
-            bed.observed[kind] = Observed(value, at_ns, message.by)
+    enter(bed.observed, values, at_ns, message.by)
     entered = Reading(
         bed=name,
         device=bed.device,

@@ -1,4 +1,7 @@
-"""The TOML of packs and overlays as typed structures, and errors that name file, line, key, fix."""
+"""The TOML of packs and overlays as typed structures, and errors that name file, line, key, fix.
+
+What needs no more than its type checked is the rule's own structure: ``alerts.rules``.
+"""
 
 import re
 import tomllib
@@ -8,6 +11,7 @@ from typing import TypeVar
 
 from msgspec import Struct, ValidationError, convert
 
+from alerts.rules import Annunciation, Perfusion, Pulse
 from schemas.alerts import Priority
 from schemas.errors import SettingsError
 from schemas.vitals import Quality
@@ -88,26 +92,6 @@ class CombinationToml(Struct, forbid_unknown_fields=True):
     recovery_hold_s: float = 0.0
 
 
-class PulseToml(Struct, forbid_unknown_fields=True):
-    """A pulse rate that contradicts a heart rate."""
-
-    low: float
-    high: float
-    span: float
-    for_s: float
-
-
-class PerfusionToml(Struct, forbid_unknown_fields=True):
-    """An arterial pressure that contradicts a heart rate below ``below``."""
-
-    below: float
-    pulse_pressure: float
-    low: float
-    high: float
-    fall: float
-    for_s: float
-
-
 class TechnicalToml(Struct, forbid_unknown_fields=True):
     """``[[technical]]``: a signal that cannot be trusted."""
 
@@ -122,8 +106,8 @@ class TechnicalToml(Struct, forbid_unknown_fields=True):
     doubt_other_s: float = 60.0
     pi_below: float | None = None
     pr_differs: float | None = None
-    pulse: PulseToml | None = None
-    perfusion: PerfusionToml | None = None
+    pulse: Pulse | None = None
+    perfusion: Perfusion | None = None
 
 
 class SilenceToml(Struct, forbid_unknown_fields=True):
@@ -161,15 +145,6 @@ class InhibitionToml(Struct, forbid_unknown_fields=True):
     target: list[str]
 
 
-class AnnunciationToml(Struct, forbid_unknown_fields=True, frozen=True):
-    """``[annunciation]``: how long acknowledgement and pauses hold."""
-
-    reminder_s: float = 180
-    audio_pause_max_s: float = 120
-    alarm_pause_max_s: float = 300
-    shelve_max_s: float = 43_200
-
-
 class PackToml(Struct, forbid_unknown_fields=True):
     """A baseline."""
 
@@ -182,7 +157,7 @@ class PackToml(Struct, forbid_unknown_fields=True):
     technical: list[TechnicalToml] = []
     monitor: list[MonitorToml] = []
     inhibition: list[InhibitionToml] = []
-    annunciation: AnnunciationToml = AnnunciationToml()
+    annunciation: Annunciation = Annunciation()
 
 
 class SetToml(Struct, forbid_unknown_fields=True, frozen=True):

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 
+from msgspec import Struct
+
 from alerts.quantities import QUANTITIES
 from schemas.alerts import Priority
 from schemas.vitals import VITALS, Quality
@@ -92,8 +94,7 @@ class Rule:
         return self.kind is Kind.LIMIT
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
+class Pulse(Struct, frozen=True, forbid_unknown_fields=True):
     """A pulse that contradicts a heart rate: present for ``for_s``, within bounds, and steady."""
 
     low: float
@@ -102,8 +103,7 @@ class Pulse:
     for_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Perfusion:
+class Perfusion(Struct, frozen=True, forbid_unknown_fields=True):
     """A pressure that contradicts a count of no beats: pulsatile, perfusing and not falling."""
 
     below: float
@@ -164,8 +164,7 @@ class Monitor:
     same_as: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Annunciation:
+class Annunciation(Struct, frozen=True, forbid_unknown_fields=True):
     """How long acknowledgement and pauses hold. Seconds."""
 
     reminder_s: float = 180
@@ -192,7 +191,7 @@ class Pack:
     technical: tuple[Technical, ...] = ()
     inhibitions: tuple[Inhibition, ...] = ()
     monitors: tuple[Monitor, ...] = ()
-    annunciation: Annunciation = Annunciation()
+    annunciation: Annunciation = field(default_factory=Annunciation)
     quiet: dict[str, tuple[float, float]] = field(default_factory=dict)
     technical_by_vital: dict[str, tuple[Technical, ...]] = field(default_factory=dict)
 

@@ -16,13 +16,10 @@ from alerts import pack_toml as toml
 from alerts.pack_toml import LimitToml, OverlayToml, PackToml, SetToml, locate
 from alerts.quantities import QUANTITIES, TRENDS
 from alerts.rules import (
-    Annunciation,
     Inhibition,
     Kind,
     Monitor,
     Pack,
-    Perfusion,
-    Pulse,
     Rule,
     Silence,
     Technical,
@@ -30,7 +27,7 @@ from alerts.rules import (
     quiet_bands,
 )
 from alerts.scores import SCORES
-from schemas.alerts import Priority
+from schemas.alerts import URGENCY
 from schemas.care import PatientException
 from schemas.errors import SettingsError
 from schemas.vitals import VITALS
@@ -41,9 +38,9 @@ _SCOPE = re.compile(rf"region:[a-z0-9][a-z0-9-]*|{_LEVEL}(/{_LEVEL}){{0,2}}")
 HASH_DIGITS = 12
 SIGNAL_CLEAR_S = 10.0
 """A signal must be good for this long before its technical alert is over."""
-ORDER = {Priority.LOW: 0, Priority.MEDIUM: 1, Priority.HIGH: 2}
 MONITOR = "monitor"
 NO_DATA, DEVICE_SILENT, HOSPITAL_SILENT = "no_data", "device_silent", "hospital_silent"
+DEVICE_CLOCK = "device_clock"
 
 
 def content_hash(text: bytes) -> str:
@@ -316,12 +313,7 @@ def parse_baseline(text: bytes, path: PurePath) -> Pack:
         monitors=tuple(
             Monitor(frozenset(m.alarms), m.extreme, frozenset(m.same_as)) for m in raw.monitor
         ),
-        annunciation=Annunciation(
-            raw.annunciation.reminder_s,
-            raw.annunciation.audio_pause_max_s,
-            raw.annunciation.alarm_pause_max_s,
-            raw.annunciation.shelve_max_s,
-        ),
+        annunciation=raw.annunciation,
     )
     pack = _with_rules(empty, [*limits, *derived])
     _check_contradictions(pack, lambda rule, what: _limit_error(raw, reader, rule, what))
@@ -412,7 +404,6 @@ def _technical(raw: PackToml, reader: _Reader) -> list[Technical]:
                 hold_s=item.after_s,
                 recovery_hold_s=SIGNAL_CLEAR_S,
             )
-            pulse, perfusion = item.pulse, item.perfusion
             found.append(
                 Technical(
                     rule=rule,
@@ -423,19 +414,8 @@ def _technical(raw: PackToml, reader: _Reader) -> list[Technical]:
                     doubt_other_s=item.doubt_other_s,
                     pi_below=item.pi_below,
                     pr_differs=item.pr_differs,
-                    pulse=None
-                    if pulse is None
-                    else Pulse(pulse.low, pulse.high, pulse.span, pulse.for_s),
-                    perfusion=None
-                    if perfusion is None
-                    else Perfusion(
-                        perfusion.below,
-                        perfusion.pulse_pressure,
-                        perfusion.low,
-                        perfusion.high,
-                        perfusion.fall,
-                        perfusion.for_s,
-                    ),
+                    pulse=item.pulse,
+                    perfusion=item.perfusion,
                 )
             )
     return found
@@ -559,7 +539,7 @@ def _check_change(reader: _Reader, index: int, rule: Rule, change: SetToml) -> N
             raise reader.error(
                 "set", index, "hold_s", f"{rule.id} has a floor: at most {rule.hold_s:g} s"
             )
-        if change.priority is not None and ORDER[change.priority] < ORDER[rule.priority]:
+        if change.priority is not None and URGENCY[change.priority] < URGENCY[rule.priority]:
             raise reader.error(
                 "set", index, "priority", f"{rule.id} has a floor: at least {rule.priority}"
             )

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from alerts import handling
 from alerts.escalation import PRESENT_NS
 from alerts.events import follow, from_condition
-from alerts.inhibition import ORDER
-from alerts.rulesets import DEVICE_SILENT, HOSPITAL_SILENT, NO_DATA
+from alerts.rulesets import DEVICE_CLOCK, DEVICE_SILENT, HOSPITAL_SILENT, NO_DATA
 from alerts.sentences import (
     clock_sentence,
     contested_sentence,
@@ -24,6 +23,7 @@ from alerts.sentences import (
 )
 from alerts.state import BedState
 from schemas.alerts import (
+    URGENCY,
     AlertEvent,
     EventKind,
     Priority,
@@ -33,7 +33,7 @@ from schemas.alerts import (
     is_unit_place,
     unit_place,
 )
-from schemas.care import BedCare, CareConfig, Presence
+from schemas.care import NOBODY, BedCare, CareConfig, Presence
 from schemas.care import BedState as Occupancy
 from schemas.errors import DecodeError
 from schemas.times import S
@@ -42,14 +42,13 @@ from schemas.wire import DeviceAlarmMessage, Reading
 if TYPE_CHECKING:
     from alerts.engine import Engine
 
-CLOCK, CONTESTED = "device_clock", "bed_contested"
+CONTESTED = "bed_contested"
 STANDBY_OVERDUE, NO_RECEIVER = "standby_overdue", "no_receiver"
 CONTESTED_CLEAR_NS = 60 * S
 TOGETHER, TOGETHER_LEAST = 0.8, 3
 """So many of a hospital's beds silent, and at least three, are the hospital's own silence."""
 APART = 0.5
 """The hospital's silence is over when no more than this share is still silent."""
-NOBODY = BedCare()
 ALARMS_KEPT = 50
 EPISODES_KEPT = 20
 
@@ -318,9 +317,9 @@ def clock(
     bed = engine.bed(name)
     if not bed.device:
         bed.device = device
-    rule = f"{CLOCK}/{device}"
-    if CLOCK in bed.technical:  # of a version that had one for the whole bed
-        return _close(engine, name, bed, CLOCK, now_ns, now_ns)
+    rule = f"{DEVICE_CLOCK}/{device}"
+    if DEVICE_CLOCK in bed.technical:  # of a version that had one for the whole bed
+        return _close(engine, name, bed, DEVICE_CLOCK, now_ns, now_ns)
     if abs(offset_ns) > bound_ns:
         if rule in bed.technical:
             return []
@@ -363,7 +362,7 @@ def status(
     silent = f"{DEVICE_SILENT}/{device}"
     if bed.devices:
         events += _close(engine, name, bed, silent, now_ns, now_ns)
-        events += handling.forget_device(bed, f"{CLOCK}/{device}", device, now_ns)
+        events += handling.forget_device(bed, device, now_ns)
         engine.schedule(name, bed)
         return events + handling.remute(engine, name, bed, now_ns)
     bed.ended = True
@@ -417,7 +416,7 @@ def device_alarm(
         bed.alarms[rule] = [*on[-EPISODES_KEPT:], whose]
     priority = Priority.HIGH if extreme else alarm.priority
     if event is not None:
-        if ORDER[priority] <= ORDER[event.priority]:
+        if URGENCY[priority] <= URGENCY[event.priority]:
             return []
         raised = follow(event, EventKind.RAISED, at_ns, now_ns, priority=priority)
         raised = replace(raised, acknowledged_by=None, extreme=extreme)

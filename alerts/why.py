@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 
 from alerts import derive, inhibition
 from alerts.derive import Newest
@@ -46,7 +47,8 @@ def explain(
     bed = engine.state.beds.get(name, BedState())
     pack, care = engine.pack(name), engine.care(name)
     inputs = derive.score_inputs(latest, bed.observed, care, bed.interval_s, now_ns)
-    trends = {key: derive.Trend(*_fields(trend)) for key, trend in bed.trends.items()}
+    # copies: to look changes nothing
+    trends = {key: replace(trend) for key, trend in bed.trends.items()}
     known = derive.quantities(inputs, trends, now_ns)
     scores = derive.scores(inputs)
     chosen = [r for r in pack.rules.values() if rule is None or rule in (r.id, r.name)]
@@ -85,10 +87,6 @@ def explain(
         "rules": [look.at(r) for r in chosen],
         "open": [to_builtins(event) for event in bed.open.values()],
     }
-
-
-def _fields(trend: derive.Trend) -> tuple[float, float, int, int]:
-    return trend.mean, trend.now, trend.since_ns, trend.last_ns
 
 
 def _age(then_ns: int, now_ns: int) -> float | None:

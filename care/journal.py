@@ -71,7 +71,7 @@ class Journal:
             "WHERE state = 'due' AND next_ns <= ? ORDER BY at_ns LIMIT ?",
             (now_ns, limit),
         ).fetchall()
-        return [(Notice(row[0], row[1], row[2], decode_alert(row[3])), row[4]) for row in rows]
+        return [(_notice(row), row[4]) for row in rows]
 
     def overflow(self) -> list[Notice]:
         """Take away and return the oldest notices beyond the bound."""
@@ -80,7 +80,7 @@ class Journal:
             "ORDER BY at_ns DESC LIMIT -1 OFFSET ?",
             (DUE_BOUND,),
         ).fetchall()
-        found = [Notice(row[0], row[1], row[2], decode_alert(row[3])) for row in rows]
+        found = [_notice(row) for row in rows]
         self.mark([notice.id for notice in found], "failed", 0, 0)
         return found
 
@@ -89,7 +89,7 @@ class Journal:
         rows = self._db.execute(
             "SELECT id, person, role, event FROM notice WHERE state = 'begun'"
         ).fetchall()
-        found = [Notice(row[0], row[1], row[2], decode_alert(row[3])) for row in rows]
+        found = [_notice(row) for row in rows]
         self.mark([notice.id for notice in found], "unknown", 0, 0)
         return found
 
@@ -112,3 +112,8 @@ class Journal:
         """Return how many notices wait."""
         row = self._db.execute("SELECT count(*) FROM notice WHERE state = 'due'").fetchone()
         return int(row[0])
+
+
+def _notice(row: tuple[str, str, str, bytes]) -> Notice:
+    """Return the notice in a row that begins with id, person, role, event."""
+    return Notice(row[0], row[1], row[2], decode_alert(row[3]))

@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct, ValidationError, convert
 
-from schemas.alerts import AlertEvent, EventKind, Priority, make_id
+from schemas.alerts import URGENCY, AlertEvent, EventKind, Priority, make_id
 from schemas.care import UnitCare
 from schemas.errors import SettingsError
 
@@ -89,7 +89,7 @@ def wording(language: str, some: Sequence[Notice]) -> tuple[str, str]:
     else:
         lines = _grouped(language, [notice.event for notice in some])
     mark = {Priority.HIGH: "***", Priority.MEDIUM: "**", Priority.LOW: "*"}
-    worst = min((n.event.priority for n in some), key=lambda p: list(Priority).index(p))
+    worst = max((n.event.priority for n in some), key=URGENCY.__getitem__)
     title = "Vigil 守望 报警" if language == "zh" else "Vigil alert"
     if any(n.event.kind is EventKind.ESCALATED for n in some):
         title += "（升级）" if language == "zh" else " (escalated)"
@@ -107,7 +107,7 @@ def _grouped(language: str, events: Iterable[AlertEvent]) -> list[str]:
         by_hospital.setdefault(event.bed.partition("/")[0], []).append(event)
     lines = []
     for hospital, some in sorted(by_hospital.items()):
-        worst = min(some, key=lambda e: (list(Priority).index(e.priority), e.onset_ns))
+        worst = min(some, key=lambda e: (-URGENCY[e.priority], e.onset_ns))
         beds = len({event.bed for event in some})
         if language == "zh":
             lines.append(f"{hospital}：{beds} 张床共 {len(some)} 条报警，如 {worst.zh}")

@@ -55,6 +55,22 @@ class Patient:
             raise CareError("limits: each is 1-300 characters")
         return self
 
+    def columns(self) -> dict[str, Any]:
+        """Return it as the queries on stays take it."""
+        return {
+            "age": self.age,
+            "pregnant": self.pregnant,
+            "scale": self.spo2_scale,
+            "ordered_by": self.spo2_ordered_by,
+            "limits": list(self.limits),
+        }
+
+
+def _check_stay(stay: str, rows: int) -> None:
+    """Raise CareError when a change of a stay has found none."""
+    if not rows:
+        raise CareError(f"stay {stay}: there is none of this name; `vigil care list`")
+
 
 def new_stay() -> str:
     """Return an opaque name for a stay: no identity in it."""
@@ -124,15 +140,7 @@ async def admit(
         after = stays.admit(before, stay, bed, at_ns, now_ns)
         await connection.execute(
             query("insert_stay"),
-            {
-                "id": stay,
-                "age": patient.age,
-                "admitted": to_datetime(at_ns),
-                "pregnant": patient.pregnant,
-                "scale": patient.spo2_scale,
-                "ordered_by": patient.spo2_ordered_by,
-                "limits": list(patient.limits),
-            },
+            {"id": stay, "admitted": to_datetime(at_ns), **patient.columns()},
         )
         await _save(connection, before, after)
         await _set_state(connection, bed, BedState.MONITORED, by)
@@ -145,19 +153,8 @@ async def change_patient(
     """Set what is known of a patient: age, pregnancy, the order for scale 2, treatment limits."""
     patient.check()
     async with _changing(connection, by, "patient", stay=stay, to=to_builtins(patient)):
-        cursor = await connection.execute(
-            query("update_stay"),
-            {
-                "id": stay,
-                "age": patient.age,
-                "pregnant": patient.pregnant,
-                "scale": patient.spo2_scale,
-                "ordered_by": patient.spo2_ordered_by,
-                "limits": list(patient.limits),
-            },
-        )
-        if not cursor.rowcount:
-            raise CareError(f"stay {stay}: there is none of this name; `vigil care list`")
+        cursor = await connection.execute(query("update_stay"), {"id": stay, **patient.columns()})
+        _check_stay(stay, cursor.rowcount)
 
 
 async def discharge(
@@ -299,8 +296,7 @@ async def add_exception(
                 "until": to_datetime(exception.until_ns),
             },
         )
-        if not cursor.rowcount:
-            raise CareError(f"stay {stay}: there is none of this name; `vigil care list`")
+        _check_stay(stay, cursor.rowcount)
 
 
 async def end_exception(

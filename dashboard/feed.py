@@ -7,7 +7,6 @@ sent) and costs nobody else anything; one that takes nothing for ``lag_s`` is di
 """
 
 import asyncio
-import re
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ import orjson
 import structlog
 
 from dashboard.views import (
-    NOBODY,
     BedView,
     apply_alert,
     apply_observation,
@@ -34,13 +32,14 @@ from hub.health import Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
 from schemas.alerts import AlertEvent, is_place
-from schemas.care import CareConfig, Presence
+from schemas.care import NOBODY, CareConfig, Presence
 from schemas.codec import (
     decode_alert,
     decode_care,
     decode_health,
     decode_judged,
     decode_observation,
+    message_id,
     time_of,
 )
 from schemas.deliveries import Delivery
@@ -53,7 +52,6 @@ from schemas.wire import Health, JudgedBatch
 
 log = structlog.get_logger()
 
-_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
 HEARTBEAT_S = 1.0
 URGENT_S = 0.005
 """An alert does not wait for the next frame, only so long for what comes with it."""
@@ -179,8 +177,7 @@ class Feed:
             self._answer(refusal.id, refusal.detail)
         for taken in batch.inputs:
             if taken.kind in (Kind.COMMANDS, Kind.OBSERVATIONS) and self._waiting:
-                found = _ID.search(taken.body)
-                self._answer(found.group(1).decode() if found else "", "")
+                self._answer(message_id(taken.body), "")
             if taken.kind == Kind.OBSERVATIONS:
                 self.take_observation(taken.scope, taken.received_ns, taken.body)
         self._undelivered.extend(d for d in batch.deliveries if d.state != "sent")

@@ -10,16 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from alerts.derive import Observed, score_inputs
+from alerts.derive import Observed, enter, score_inputs
 from alerts.scores import news2, news2_risk
-from schemas.alerts import AlertEvent
-from schemas.care import BedCare
+from schemas.alerts import URGENCY, AlertEvent, Priority
+from schemas.care import NOBODY, BedCare
 from schemas.times import MS
 from schemas.vitals import VITALS, Quality
 from schemas.wire import Reading
 
-NOBODY = BedCare()
-PRIORITY_ORDER = {"high": 0, "medium": 1, "low": 2}
 Cell = tuple[float | None, int, str, float]
 """Value, measured ms (hub time), quality, seconds between two measurements."""
 Spark = tuple[int, float | None, float | None]
@@ -95,11 +93,8 @@ def _remember(view: BedView, now_ms: int) -> None:
 
 
 def apply_observation(view: BedView, by: str, at_ns: int, values: dict[str, float]) -> None:
-    """Take what somebody entered; an older entry never replaces a newer one."""
-    for kind, value in values.items():
-        known = view.observed.get(kind)
-        if known is None or known.at_ns <= at_ns:
-            view.observed[kind] = Observed(value, at_ns, by)
+    """Take what somebody entered; the score is due then."""
+    enter(view.observed, values, at_ns, by)
     view.news2_ms = 0
 
 
@@ -143,7 +138,7 @@ def alarm_state(view: BedView) -> str:
     loud = [e for e in view.alerts.values() if not e.quiet]
     physiological = [e.priority for e in loud if not e.technical]
     if physiological:
-        return min(physiological, key=lambda p: PRIORITY_ORDER[p]).value
+        return max(physiological, key=URGENCY.__getitem__).value
     return "technical" if loud else "none"
 
 
@@ -198,7 +193,7 @@ def encode_alert(event: AlertEvent) -> dict[str, Any]:
 
 def open_elsewhere(views: Iterable[BedView], bed: str) -> dict[str, int]:
     """Return how many alerts that nobody has acknowledged are open on other beds, by priority."""
-    counts = dict.fromkeys(PRIORITY_ORDER, 0)
+    counts = {priority.value: 0 for priority in Priority}
     for view in views:
         if view.bed != bed and view.alerts:
             for event in view.alerts.values():

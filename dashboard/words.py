@@ -96,7 +96,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "sound_on": ("声音：开", "Sound on"),
     "sound_off": ("声音：关", "Sound off"),
     "sound_blocked": ("声音被浏览器阻止：点击开启", "Browser blocks sound: click to allow"),
-    "trend_of_score": ("1 小时内变化", "change within 1 h"),
     "undelivered": ("{n} 条通知未送达", "{n} notifications did not arrive"),
     "news2_none": ("NEWS2 –", "NEWS2 –"),
     "not_scored": ("未评分", "Not scored"),

@@ -5,14 +5,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import orjson
 import psycopg
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from hub import cli_care, cli_data, cli_rules  # noqa: F401 - their commands register themselves
-from hub.cli_base import Json, app, call, err, out, read_settings, show
+from hub.cli_base import Json, app, call, dump, err, out, read_settings, show
 from hub.settings import Settings
 from schemas.errors import HubError, StoreError
 
@@ -240,9 +239,7 @@ def doctor(json: Json = False) -> None:
 
     call(work())
     if json:
-        sys.stdout.write(
-            orjson.dumps(found, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
-        )
+        dump(found)
     else:
         render(found, out)
     if not found["ok"]:
@@ -329,6 +326,6 @@ def bench(
     options = Options(beds, seconds, rate, waves, clients, days, rounds)
     result = run_bench(what, options)
     if json:
-        sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode() + "\n")
+        dump(result)
     else:
         render(result, out)

@@ -94,14 +94,18 @@ def parse_when(text: str) -> datetime:
 def show(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> None:
     """Print rows: all of each as JSON, or some columns as a table."""
     if json:
-        sys.stdout.write(
-            orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=str).decode() + "\n"
-        )
+        dump(rows)
         return
     table = Table(*columns)
     for row in rows:
         table.add_row(*(cell(row[column]) for column in columns))
     out.print(table)
+
+
+def dump(value: object) -> None:
+    """Print JSON for people and programs."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+    sys.stdout.write(text + "\n")
 
 
 def cell(value: object) -> str:

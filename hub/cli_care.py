@@ -395,7 +395,7 @@ def _send(bed: str, kind: Any, message: Any) -> None:
 
 def _answers(payload: bytes, command: str) -> list[str]:
     """Return what intake made of a command, if this batch says: "" done, else why not."""
-    from schemas.codec import decode_judged
+    from schemas.codec import decode_judged, message_id
     from schemas.errors import DecodeError
 
     try:
@@ -403,5 +403,5 @@ def _answers(payload: bytes, command: str) -> list[str]:
     except DecodeError:
         return []
     found = [refusal.detail for refusal in batch.refusals if refusal.id == command]
-    found += ["" for taken in batch.inputs if command.encode() in taken.body]
+    found += ["" for taken in batch.inputs if message_id(taken.body) == command]
     return found

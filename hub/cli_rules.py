@@ -6,12 +6,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hub.cli_base import Json, app, call, err, open_tables, out, parse_when, read_settings, show
+from hub.cli_base import (
+    Json,
+    app,
+    call,
+    dump,
+    err,
+    open_tables,
+    out,
+    parse_when,
+    read_settings,
+    show,
+)
 from hub.settings import Settings
 from schemas.errors import HubError
 
@@ -25,11 +35,6 @@ app.add_typer(score_app, name="score")
 Overlays = Annotated[Path | None, typer.Option(help="Folder of overlays; default: the setting.")]
 PackPath = Annotated[Path | None, typer.Argument(help="Baseline (TOML); default: the setting.")]
 OVER_BUDGET = 3
-
-
-def _dump(value: object) -> None:
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
-    sys.stdout.write(text + "\n")
 
 
 def _load(settings: Settings, pack: Path | None, overlays: Path | None) -> Any:
@@ -202,7 +207,7 @@ def try_rules(
     if output is not None:
         trial.write(found, output)
     if json:
-        _dump(found)
+        dump(found)
     else:
         trial.render(found, out)
     rate = found["after"]["alerts_per_bed_day"]
@@ -280,7 +285,7 @@ def why(
     if rule is not None and not found["rules"]:
         raise HubError(f"rule {rule}: none of this name on {bed}; `vigil rules show --bed {bed}`")
     if json:
-        _dump(found)
+        dump(found)
         return
     _print_why(found)
 
@@ -336,7 +341,7 @@ def burden(
 
     call(work())
     if json:
-        _dump(found)
+        dump(found)
         return
     columns = ("", "bed_days", "alerts", "alerts_per_bed_day", "alarm_hours_per_bed_day",
                "acknowledged", "acknowledged_after_median_s")  # fmt: skip
@@ -390,7 +395,7 @@ def evaluate(
     results = [evaluation.evaluate(file, rules, err) for file in evaluation.recordings_at(path)]
     written = evaluation.write(results, output)
     if json:
-        _dump(results[0] if len(results) == 1 else {"recordings": results})
+        dump(results[0] if len(results) == 1 else {"recordings": results})
         return
     for result in results:
         evaluation.render(result, out)

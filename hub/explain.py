@@ -12,32 +12,22 @@ from alerts.sentences import Label
 from alerts.why import explain
 from hub.reads import fetch
 from hub.replay import read_stored
+from hub.runs import limits_of
 from hub.settings import Settings
-from ingest.pipeline import Limits, Pipeline, new_state
+from ingest.pipeline import Pipeline, new_state
 from ingest.rerun import in_order, rerun
 from schemas.errors import StoreError
-from schemas.times import S, to_datetime
+from schemas.times import to_datetime
 from schemas.wire import RulesConfig
 
 LOOKBACK = timedelta(hours=6)
 """How far back a bed's inputs are replayed: longer than any hold, and a baseline of hours."""
-ENOUGH_NS = 1 * S
 
 
 async def rules_at(connection: AsyncConnection, at_ns: int, otherwise: RuleSet) -> RuleSet:
     """Return the rule set that was published last before a time; else the one from files."""
     rows = await fetch(connection, "select_rule_set", at=to_datetime(at_ns))
     return from_config(convert(rows[0]["body"], RulesConfig)) if rows else otherwise
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return the settings that judging depends on, without bounds on beds and devices."""
-    return Limits(
-        late_ns=int(settings.intake.late_s * S),
-        clock_bound_ns=int(settings.intake.clock_bound_s * S),
-        max_beds=1_000_000,
-        max_devices=1_000_000,
-    )
 
 
 async def why(

@@ -163,6 +163,16 @@ async def _drop_oldest(control: AsyncConnection, kept: int) -> None:
         log.info("run_dropped", run=row["id"], kept=kept)
 
 
+def limits_of(settings: Settings) -> Limits:
+    """Return the settings that judging depends on, without bounds on beds and devices."""
+    return Limits(
+        late_ns=int(settings.intake.late_s * S),
+        clock_bound_ns=int(settings.intake.clock_bound_s * S),
+        max_beds=1_000_000,
+        max_devices=1_000_000,
+    )
+
+
 class _Run:
     """One run while it is made."""
 
@@ -171,14 +181,8 @@ class _Run:
         self._first_ns: int | None = None
         self._last_ns = 0
         state = new_state(f"run-{plan.run}")
-        limits = Limits(
-            late_ns=int(settings.intake.late_s * S),
-            clock_bound_ns=int(settings.intake.clock_bound_s * S),
-            max_beds=1_000_000,
-            max_devices=1_000_000,
-        )
         self._plan = plan
-        self._pipeline = Pipeline(state, plan.rules, plan.labels, limits)
+        self._pipeline = Pipeline(state, plan.rules, plan.labels, limits_of(settings))
         self._store = Store(connection, PLAIN)
         self._waves = WaveStore(connection, PLAIN)
         self._readings: list[Reading] = []

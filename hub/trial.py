@@ -15,9 +15,9 @@ from rich.table import Table
 
 from alerts.rulesets import RuleSet
 from hub.evaluation import DAY_S, Span, spans
-from hub.explain import limits_of
 from hub.reads import Row, fetch
 from hub.replay import read_stored
+from hub.runs import limits_of
 from hub.settings import Settings
 from ingest.pipeline import Pipeline, new_state
 from ingest.rerun import Arrival, in_order, rerun

@@ -3,7 +3,6 @@
 The state is one value: it can be saved, restored and compared. Time and bytes are arguments.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -12,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from alerts import handling, observe, signals
-from alerts.engine import NOBODY, SET_BACK_NS, Engine
+from alerts.engine import SET_BACK_NS, Engine
 from alerts.rulesets import RuleSet, from_config
 from alerts.sentences import Label
 from alerts.state import EngineState
@@ -22,7 +21,7 @@ from ingest.quality import VitalState
 from ingest.rejects import RejectState
 from ingest.sequence import Seen, SequenceState
 from schemas.alerts import AlertEvent, is_place
-from schemas.care import CareConfig
+from schemas.care import NOBODY, CareConfig
 from schemas.codec import (
     decode_care,
     decode_command,
@@ -33,6 +32,7 @@ from schemas.codec import (
     decode_rules,
     decode_status,
     encode_json,
+    message_id,
     time_of,
 )
 from schemas.errors import DecodeError, SettingsError
@@ -68,7 +68,12 @@ class Limits:
     """Beds that may report; None: any bed is registered by its first reading."""
 
 
-_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
+_DECODERS: dict[Kind, Callable[[bytes], Input]] = {
+    Kind.STATUS: decode_status,
+    Kind.COMMANDS: decode_command,
+    Kind.OBSERVATIONS: decode_observation,
+    Kind.DEVICE_ALARMS: decode_device_alarm,
+}
 TAKEN_KEPT = 4_000
 """So many messages that are no readings are known when the broker sends them again."""
 
@@ -131,13 +136,6 @@ class Pipeline:
         self.state = state
         self.limits = limits
         self.engine = Engine(rules, state.engine, labels)
-        self._kinds: dict[Kind, Callable[[Topic, bytes, int], Outcome]] = {
-            Kind.NUMERICS: self._numerics,
-            Kind.STATUS: self._status,
-            Kind.COMMANDS: self._command,
-            Kind.OBSERVATIONS: self._observation,
-            Kind.DEVICE_ALARMS: self._device_alarm,
-        }
 
     def message(
         self, topic: str, payload: bytes, received_ns: int, *, again: bool = False
@@ -155,9 +153,7 @@ class Pipeline:
             if config is not None:
                 outcome = self._config(*config, payload, received_ns)
             else:
-                parsed = parse_topic(topic)
-                take = self._kinds.get(parsed.kind)
-                outcome = (take or _not_read)(parsed, payload, received_ns)
+                outcome = self._of_bed(parse_topic(topic), payload, received_ns)
         except DecodeError as error:
             self._reject(error, topic, payload, received_ns)
             outcome = _refused(topic, payload, error)
@@ -222,8 +218,21 @@ class Pipeline:
         """Let time pass: holds, silent beds, steps of the ladder, shelves."""
         return self.engine.advance(now_ns)
 
-    def _numerics(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        return self._reading(topic, decode_numerics(topic.bed, payload, received_ns), received_ns)
+    def _of_bed(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
+        """Decode and take a message about a bed; what people and monitors say is kept as is."""
+        kind = topic.kind
+        if kind is Kind.NUMERICS:
+            reading = decode_numerics(topic.bed, payload, received_ns)
+            return self._reading(topic, reading, received_ns)
+        decode = _DECODERS.get(kind)
+        if decode is None:
+            raise DecodeError("topic", f"{kind}: is not for intake")
+        if kind is Kind.STATUS and not payload:
+            return Outcome()  # a retained one that was taken back
+        outcome = self._take(topic, decode(payload), received_ns)
+        if kind is not Kind.STATUS:
+            outcome.taken = TakenInput(topic.bed, kind, received_ns, payload)
+        return outcome
 
     def _reading(self, topic: Topic, reading: Reading, received_ns: int) -> Outcome:
         device = self._device(reading)
@@ -328,11 +337,6 @@ class Pipeline:
         elif reading.values:
             reading.flags = quality.judge({}, reading)
 
-    def _status(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        if not payload:
-            return Outcome()
-        return self._take_status(topic, decode_status(payload), received_ns)
-
     def _take_status(self, topic: Topic, message: StatusMessage, received_ns: int) -> Outcome:
         events = signals.status(
             self.engine, topic.bed, message.device, message.state, message.interval_s, received_ns
@@ -342,19 +346,9 @@ class Pipeline:
         )
         return Outcome(hospital=topic.hospital, status=status, events=events)
 
-    def _command(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        outcome = self._take_command(topic, decode_command(payload), received_ns)
-        outcome.taken = TakenInput(topic.bed, topic.kind, received_ns, payload)
-        return outcome
-
     def _take_command(self, topic: Topic, command: CommandMessage, received_ns: int) -> Outcome:
         events = handling.command(self.engine, topic.bed, command, received_ns)
         return Outcome(hospital=topic.hospital, events=events)
-
-    def _observation(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        outcome = self._take_observation(topic, decode_observation(payload), received_ns)
-        outcome.taken = TakenInput(topic.bed, topic.kind, received_ns, payload)
-        return outcome
 
     def _take_observation(
         self, topic: Topic, message: ObservationMessage, received_ns: int
@@ -364,11 +358,6 @@ class Pipeline:
         self._known_bed(topic.bed, "")
         events = observe.observe(self.engine, topic.bed, message, at_ns, received_ns, latest)
         return Outcome(topic.hospital, events=events)
-
-    def _device_alarm(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
-        outcome = self._take_device_alarm(topic, decode_device_alarm(payload), received_ns)
-        outcome.taken = TakenInput(topic.bed, topic.kind, received_ns, payload)
-        return outcome
 
     def _take_device_alarm(
         self, topic: Topic, alarm: DeviceAlarmMessage, received_ns: int
@@ -415,15 +404,11 @@ class Pipeline:
 def _refused(topic: str, payload: bytes, error: DecodeError) -> Outcome:
     """Return the answer to a person whose command or observation cannot be taken."""
     levels = topic.split("/")
-    found = _ID.search(payload)
-    if found is None or levels[-1] not in (Kind.COMMANDS, Kind.OBSERVATIONS):
+    command = message_id(payload)
+    if not command or levels[-1] not in (Kind.COMMANDS, Kind.OBSERVATIONS):
         return Outcome()
     bed = "/".join(levels[2:5])
-    return Outcome(levels[2], refusal=Refusal(bed, found.group(1).decode(), str(error)[:500]))
-
-
-def _not_read(topic: Topic, _payload: bytes, _received_ns: int) -> Outcome:
-    raise DecodeError("topic", f"{topic.kind}: is not for intake")
+    return Outcome(levels[2], refusal=Refusal(bed, command, str(error)[:500]))
 
 
 def _bed_of(topic: str) -> str:

@@ -18,6 +18,10 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+URGENCY = {priority: rank for rank, priority in enumerate(reversed(Priority))}
+"""How urgent a priority is: the higher, the more."""
+
+
 class EventKind(StrEnum):
     """What happened to an alert. ``docs/alerts.md`` draws which may follow which.
 

@@ -56,6 +56,10 @@ class BedCare(Struct, frozen=True, omit_defaults=True):
     exceptions: tuple[PatientException, ...] = ()
 
 
+NOBODY = BedCare()
+"""A bed of which care knows nothing: monitored, and no patient is named."""
+
+
 class Rung(Struct, frozen=True):
     """A step of a unit's ladder: who, and after how long without acknowledgement, by priority.
 

@@ -59,6 +59,7 @@ _VITAL_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NAMES_CACHED = 50_000
 _names: set[str] = {"-"}
 _shapes: set[tuple[str, ...]] = set()
+_ID = re.compile(rb'"id"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
 _DEVICE = re.compile(rb'"device"\s*:\s*"([A-Za-z0-9._:-]{1,64})"')
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """What msgspec raises for bad bytes; deep nesting and text that is not UTF-8 have their own."""
@@ -233,6 +234,12 @@ def decode_presence(payload: bytes) -> Presence:
 def decode_rules(payload: bytes) -> RulesConfig:
     """Return the published rule set; raise DecodeError."""
     return _decode(_rules, payload, MAX_CONFIG_BYTES)
+
+
+def message_id(payload: bytes) -> str:
+    """Return the id that a command or observation gives itself, readable or not; empty: none."""
+    found = _ID.search(payload)
+    return found.group(1).decode() if found else ""
 
 
 def time_of(field: str, value: int | datetime, received_ns: int) -> int:

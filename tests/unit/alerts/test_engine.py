@@ -134,13 +134,7 @@ def test_value_that_a_device_calls_weak_counts_as_doubtful_not_as_nothing():
     line = pipeline()
     events = []
     for t in range(20):
-        item = reading(t, spo2=75, flags={"spo2": "weak"})
-        body = {
-            "v": 1, "device": "m1", "boot": "b1", "seq": t, "vitals": {"spo2": 75},
-            "measured_at": item.measured_ns // MS, "quality": {"spo2": "weak"},
-        }  # fmt: skip
-        topic = format_topic(BED, Kind.NUMERICS)
-        events += line.message(topic, json.dumps(body).encode(), item.received_ns).events
+        events += feed(line, reading(t, spo2=75, flags={"spo2": "weak"})).events
     assert ("fired", "spo2_extreme_low") in told(events)
 
 
@@ -765,13 +759,7 @@ def test_questionable_device_can_recover():
     events = []
     for t in range(90):
         spo2 = 75 if t < 30 else 97
-        item = reading(t)
-        body = {
-            "v": 1, "device": "m1", "boot": "b1", "seq": t, "vitals": {"spo2": spo2},
-            "measured_at": item.measured_ns // MS, "quality": {"spo2": "questionable"},
-        }  # fmt: skip
-        topic = format_topic(BED, Kind.NUMERICS)
-        events += line.message(topic, json.dumps(body).encode(), item.received_ns).events
+        events += feed(line, reading(t, spo2=spo2, flags={"spo2": "questionable"})).events
     assert ("resolved", "spo2_extreme_low") in told(events)
 
 
