@@ -11,7 +11,7 @@ from alerts.rulesets import RuleSet, from_config
 from alerts.sentences import Label
 from alerts.why import explain
 from hub.reads import fetch
-from hub.replay import read_stored
+from hub.replay import read_inputs
 from hub.runs import limits_of
 from hub.settings import Settings
 from ingest.pipeline import Pipeline, new_state
@@ -44,15 +44,15 @@ async def why(
     Raises StoreError when nothing of the bed is stored in the six hours before.
     """
     at = to_datetime(at_ns)
-    stored = await read_stored(connection, bed, at - LOOKBACK, at)
-    if not stored.arrivals:
+    arrivals = await read_inputs(connection, bed, at - LOOKBACK, at)
+    if not arrivals:
         raise StoreError(f"bed {bed}: nothing is stored in the 6 h before {at:%Y-%m-%d %H:%M:%SZ}")
     line = Pipeline(
         new_state("why"), await rules_at(connection, at_ns, rules), labels, limits_of(settings)
     )
 
     def work() -> dict[str, Any]:
-        for _ in rerun(line, [a for a in in_order(stored.arrivals) if a.received_ns <= at_ns]):
+        for _ in rerun(line, [a for a in in_order(arrivals) if a.received_ns <= at_ns]):
             pass
         line.tick(at_ns)
         return explain(line.engine, bed, line.state.vitals.get(bed, {}), at_ns, rule)

@@ -287,7 +287,15 @@ class Stored:
 async def read_stored(
     connection: AsyncConnection, bed: str, start: datetime, end: datetime
 ) -> Stored:
-    """Return a bed's inputs between two times; raise StoreError when the bed was never seen."""
+    """Return a bed's inputs and waveforms between two times; raise as :func:`read_inputs` does."""
+    arrivals = await read_inputs(connection, bed, start, end)
+    return Stored(bed, arrivals, await read_waves(connection, bed, start, end))
+
+
+async def read_inputs(
+    connection: AsyncConnection, bed: str, start: datetime, end: datetime
+) -> list[Arrival]:
+    """Return what rules decide from of a bed; raise StoreError when the bed was never seen."""
     hospital = bed.partition("/")[0]
     arrivals = [
         Arrival(from_datetime(row["received_at"]), Topic(hospital, bed, Kind.NUMERICS), reading)
@@ -301,7 +309,7 @@ async def read_stored(
         arrivals.append(Arrival(at, Topic(hospital, bed, Kind.STATUS), status))
     for row in await fetch(connection, "select_inputs", hospital=hospital, **asked):
         arrivals += stored_inputs(bed, row)
-    return Stored(bed, arrivals, await read_waves(connection, bed, start, end))
+    return arrivals
 
 
 def stored_inputs(bed: str, row: Row) -> list[Arrival]:

@@ -16,7 +16,7 @@ from rich.table import Table
 from alerts.rulesets import RuleSet
 from hub.evaluation import DAY_S, Span, spans
 from hub.reads import Row, fetch
-from hub.replay import read_stored
+from hub.replay import read_inputs
 from hub.runs import limits_of
 from hub.settings import Settings
 from ingest.pipeline import Pipeline, new_state
@@ -64,8 +64,7 @@ async def run_trial(
         days, start, last_ns = 0.0, between[0], 0
         while start < between[1]:
             end = min(start + PIECE, between[1])
-            stored = await read_stored(connection, bed, start, end)
-            arrivals = in_order(stored.arrivals)
+            arrivals = in_order(await read_inputs(connection, bed, start, end))
             days += _days(arrivals)
             last_ns = max([last_ns, *(a.received_ns for a in arrivals)])
             for line, gave in zip(lines, found, strict=True):
