@@ -55,17 +55,15 @@ def up(
 def intake() -> None:
     """Run the intake service: raw messages in, judged readings and alerts out."""
     from hub.logs import configure
-    from hub.packs import load_rules
+    from hub.packs import configured_rules
     from hub.process import run
     from hub.sites import load_sites
     from ingest.intake import Intake
 
     settings = read_settings()
     configure("intake", settings.log)
-    sites = load_sites(settings.sites)
-    rules = load_rules(settings.intake.pack, settings.intake.overlays, sites.regions())
-    service = Intake(settings, rules, sites.labels())
-    run(service.run)
+    labels = load_sites(settings.sites).labels()
+    run(Intake(settings, configured_rules(settings), labels).run)
 
 
 @app.command()
@@ -110,10 +108,10 @@ def _services(settings: Settings, sites: "Sites") -> "Services":
     from dashboard.api_alerts import Services
     from hub.burden import burden
     from hub.explain import rules_at, why
-    from hub.packs import load_rules
+    from hub.packs import configured_rules
     from schemas.times import to_datetime
 
-    rules = load_rules(settings.intake.pack, settings.intake.overlays, sites.regions())
+    rules = configured_rules(settings)
     labels = sites.labels()
     return Services(
         why=lambda connection, bed, at_ns, rule: why(

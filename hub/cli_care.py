@@ -204,15 +204,12 @@ def exception(
     """Change a limit for one patient, with author, reason and end."""
     from alerts.rulesets import refusal
     from care import store
-    from hub.packs import load_rules
+    from hub.packs import configured_rules
     from schemas.care import PatientException
     from schemas.errors import CareError
 
     changed = PatientException(rule, by, reason, _ahead(until), above, below, off)
-    settings = read_settings()
-    refused = refusal(
-        load_rules(settings.intake.pack, settings.intake.overlays).baseline.rules, changed
-    )
+    refused = refusal(configured_rules(read_settings()).baseline.rules, changed)
     if refused:
         raise CareError(f"exception: {refused}")
     _change(lambda c, now: store.add_exception(c, stay, changed, now_ns=now))

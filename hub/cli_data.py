@@ -121,7 +121,7 @@ def replay(
     speed, or with --run, through the same rules by the recording's own clock, into a run of its
     own: `vigil alerts --run ID`, `vigil export --run ID`.
     """
-    from hub.packs import load_rules
+    from hub.packs import configured_rules
     from hub.replay import Choice, replay_file, replay_stored, run_file, run_stored
     from hub.runs import Plan, new_id, schema_of
     from hub.sites import load_sites
@@ -150,7 +150,7 @@ def replay(
             await replay_stored(settings, bed, between, choice, **more)
 
     async def make(stop: asyncio.Event) -> None:
-        rules = load_rules(pack or settings.intake.pack, settings.intake.overlays)
+        rules = configured_rules(settings, pack)
         plan = Plan(run_id or new_id(), rules, load_sites(settings.sites).labels(), times)
         async with database_there(settings):
             work = (

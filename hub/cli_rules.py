@@ -22,7 +22,6 @@ from hub.cli_base import (
     read_settings,
     show,
 )
-from hub.settings import Settings
 from schemas.errors import HubError
 
 rules_app = typer.Typer(
@@ -37,21 +36,12 @@ PackPath = Annotated[Path | None, typer.Argument(help="Baseline (TOML); default:
 OVER_BUDGET = 3
 
 
-def _load(settings: Settings, pack: Path | None, overlays: Path | None) -> Any:
-    from hub.packs import load_rules
-    from hub.sites import load_sites
-
-    return load_rules(
-        pack or settings.intake.pack,
-        overlays or settings.intake.overlays,
-        load_sites(settings.sites).regions(),
-    )
-
-
 @rules_app.command("check")
 def check(pack: PackPath = None, overlays: Overlays = None) -> None:
     """Check a baseline and its overlays; name file, line, key and fix of what is wrong."""
-    found = _load(read_settings(), pack, overlays)
+    from hub.packs import configured_rules
+
+    found = configured_rules(read_settings(), pack, overlays)
     baseline = found.baseline
     out.print(
         f"{baseline.name} {baseline.version}: {len(baseline.rules)} rules, "
@@ -71,9 +61,10 @@ def show_rules(
     json: Json = False,
 ) -> None:
     """Show the rules: of the baseline, or as they apply to a bed."""
+    from hub.packs import configured_rules
     from schemas.topics import check_bed
 
-    found = _load(read_settings(), pack, overlays)
+    found = configured_rules(read_settings(), pack, overlays)
     if published:
         found = _published(found)
     effective = found.effective(found.of_bed(check_bed(bed)) if bed else ())
@@ -157,7 +148,9 @@ def diff(
 @rules_app.command("try")
 def try_rules(
     pack: Annotated[Path, typer.Argument(help="The changed baseline (TOML).")],
-    overlays: Annotated[Path | None, typer.Option(help="The changed overlays.")] = None,
+    overlays: Annotated[
+        Path | None, typer.Option(help="The changed overlays; default: the setting.")
+    ] = None,
     since: Annotated[str, typer.Option(help="RFC 3339 time, or e.g. -7d or 7d.")] = "7d",
     until: Annotated[str, typer.Option(help="RFC 3339 time, or now.")] = "now",
     bed: Annotated[list[str] | None, typer.Option(help="Only these beds.")] = None,
@@ -174,12 +167,10 @@ def try_rules(
     Exit code 3 when --budget is exceeded.
     """
     from hub import trial
-    from hub.packs import load_rules
-    from hub.sites import load_sites
+    from hub.packs import configured_rules
 
     settings = read_settings()
-    regions = load_sites(settings.sites).regions()
-    sides = (_load(settings, None, None), load_rules(pack, overlays, regions))
+    sides = (configured_rules(settings), configured_rules(settings, pack, overlays))
     first, last = (
         parse_when(since if since[:1] == "-" or "T" in since else f"-{since}"),
         parse_when(until),
@@ -266,6 +257,7 @@ def why(
 ) -> None:
     """Say of every rule on a bed why it did or did not alert at a moment."""
     from hub.explain import why as ask
+    from hub.packs import configured_rules
     from hub.sites import load_sites
     from schemas.times import from_datetime
     from schemas.topics import check_bed
@@ -278,7 +270,7 @@ def why(
     async def work() -> None:
         async with open_tables(settings, run) as connection:
             labels = load_sites(settings.sites).labels()
-            rules = _load(settings, None, None)
+            rules = configured_rules(settings)
             found.update(await ask(connection, settings, rules, labels, bed, moment, rule))
 
     call(work())
@@ -390,8 +382,9 @@ def evaluate(
     alerts a bed-day, and how many onsets of MAP < 60 and SpO2 < 88 were announced.
     """
     from hub import evaluate as evaluation
+    from hub.packs import configured_rules
 
-    rules = _load(read_settings(), pack, None)
+    rules = configured_rules(read_settings(), pack)
     results = [evaluation.evaluate(file, rules, err) for file in evaluation.recordings_at(path)]
     written = evaluation.write(results, output)
     if json:

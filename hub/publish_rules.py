@@ -8,7 +8,7 @@ from alerts.rulesets import from_config
 from hub.broker import Connection
 from hub.clock import now_ns
 from hub.database import query
-from hub.packs import baseline_path, read
+from hub.packs import rule_files
 from hub.settings import Settings
 from hub.sites import load_sites
 from schemas.codec import encode_json
@@ -32,17 +32,14 @@ async def publish_rules(
     """
     if not reason.strip() or not by.strip():
         raise SettingsError("publishing rules needs --by and --reason")
-    folder = overlays or settings.intake.overlays
-    texts = {}
-    for file in sorted(folder.glob("*.toml")) if folder is not None else []:
-        texts[file.name] = read(file)[0].decode()
+    baseline, above = rule_files(pack or settings.intake.pack, overlays or settings.intake.overlays)
     config = RulesConfig(
         1,
         now_ns(),
         by,
         reason,
-        read(baseline_path(pack or settings.intake.pack))[0].decode(),
-        texts,
+        baseline[0].decode(),
+        {path.name: text.decode() for text, path in above},
         load_sites(settings.sites).regions(),
     )
     version = from_config(config).version
