@@ -53,8 +53,11 @@ async def test_a_durable_session_keeps_what_was_not_acknowledged(hub):
     async with Connection(url, "sender") as sender:
         for number in range(5):
             await sender.publish(topic, str(number).encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         assert await receive(5, 2) == [b"0", b"1", b"2", b"3", b"4"]
+        # The broker books an acknowledgement after the socket is gone, so a quick return may still see what was acknowledged.
+        while (again := sorted(set(await receive(3, 0)))) != [b"2", b"3", b"4"]:
+            assert set(again) >= {b"2", b"3"}
         assert sorted(await receive(3, 3)) == [b"2", b"3", b"4"]
 
 
