@@ -1,11 +1,15 @@
-"""Roles of people, and the ladder of a unit as people write it. Pure."""
+"""Roles of people, what each may do and see, and the ladder of a unit. Pure."""
 
+import re
 import tomllib
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import PurePath
 
 from msgspec import Struct, ValidationError, convert
 
-from schemas.care import DEFAULT_LADDER, Rung
+from schemas.alerts import HOSPITAL
+from schemas.care import Rung
 from schemas.errors import CareError
 
 ROLES: dict[str, tuple[str, str]] = {
@@ -20,6 +24,94 @@ ROLES: dict[str, tuple[str, str]] = {
 """What an account may be, with what people call it."""
 
 PRIORITIES = ("high", "medium", "low")
+
+
+class May(StrEnum):
+    """What a role may do; seeing is for everybody, within their scope."""
+
+    ALERTS = "alerts"
+    OBSERVE = "observe"
+    PLACE = "place"
+    EXCEPT = "except"
+    LEAD = "lead"
+    ANNOTATE = "annotate"
+    CONSULT = "consult"
+    ADVISE = "advise"
+    ANSWER = "answer"
+    RULES = "rules"
+    TRY = "try"
+    NAMES = "names"
+
+
+_BEDSIDE = frozenset(
+    {
+        May.ALERTS,
+        May.OBSERVE,
+        May.PLACE,
+        May.ANNOTATE,
+        May.CONSULT,
+        May.ANSWER,
+        May.NAMES,
+    }
+)
+ALLOWED: dict[str, frozenset[May]] = {
+    "county-nurse": _BEDSIDE,
+    "charge-nurse": _BEDSIDE | {May.EXCEPT, May.LEAD},
+    "county-physician": _BEDSIDE | {May.EXCEPT, May.LEAD},
+    "remote-intensivist": frozenset(
+        {May.ALERTS, May.OBSERVE, May.EXCEPT, May.ANNOTATE, May.CONSULT, May.ADVISE}
+    ),
+    "quality-lead": frozenset({May.ANNOTATE, May.EXCEPT, May.LEAD, May.RULES, May.TRY}),
+    "administrator": frozenset(May) - {May.NAMES, May.ADVISE},
+    "integrator": frozenset({May.TRY}),
+}
+"""``names``: sees patients' names whole; others see them masked."""
+
+
+def may(role: str, what: May) -> bool:
+    """Return whether a role may do something; a role that is none may nothing."""
+    return what in ALLOWED.get(role, frozenset())
+
+
+_SCOPE = re.compile(r"[a-z0-9][a-z0-9-]{0,47}(/[a-z0-9][a-z0-9-]{0,47})?")
+
+
+def check_scope(scope: Iterable[str]) -> tuple[str, ...]:
+    """Return a scope: hospitals and units; raise CareError naming what is neither."""
+    found = tuple(dict.fromkeys(scope))
+    for one in found:
+        if not _SCOPE.fullmatch(one):
+            raise CareError(f"scope {one[:60]!r}: write hospital, or hospital/unit")
+    return found
+
+
+def sees(scope: tuple[str, ...], bed: str) -> bool:
+    """Return whether a bed, or a unit's or hospital's own place, is within a scope.
+
+    Whoever sees a part of a hospital hears of what concerns all of it.
+
+    >>> sees(("kaihua/icu",), "kaihua/icu/bed-01"), sees(("kaihua",), "changshan/icu/bed-01")
+    (True, False)
+    """
+    if not scope:
+        return True
+    if bed.endswith(f"/{HOSPITAL}/{HOSPITAL}"):
+        return any(bed.split("/", maxsplit=1)[0] == one.split("/")[0] for one in scope)
+    return any(bed.startswith(f"{one}/") for one in scope)
+
+
+def masked(name: str) -> str:
+    """Return a name as those see it who need not know it: a Chinese surname, or initials.
+
+    >>> masked("王小明"), masked("Ann Mary Lee"), masked("")
+    ('王**', 'A.M.L.', '')
+    """
+    name = name.strip()
+    if not name:
+        return ""
+    if ord(name[0]) > 0x2E7F:
+        return name[0] + "*" * (len(name) - 1)
+    return "".join(f"{part[0].upper()}." for part in name.split())
 
 
 class _LadderToml(Struct, forbid_unknown_fields=True):
@@ -62,6 +154,3 @@ def check_ladder(rungs: tuple[Rung, ...], where: str) -> tuple[Rung, ...]:
                 )
             last[priority] = after_s
     return rungs
-
-
-__all__ = ["DEFAULT_LADDER", "ROLES", "check_ladder", "check_role", "parse_ladder"]

@@ -7,7 +7,7 @@ are told apart here. Every change is logged, append-only, with who made it.
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any
@@ -21,7 +21,7 @@ from care import stays
 from care.roles import check_ladder, check_role
 from care.stays import Place
 from hub.database import query
-from hub.reads import fetch
+from hub.reads import Row, fetch
 from schemas.care import BedCare, BedState, CareConfig, PatientException, Rung, UnitCare
 from schemas.errors import CareError
 from schemas.times import S, from_datetime, to_datetime
@@ -35,13 +35,17 @@ YEAR_S = 365.25 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What rules need to know of a patient. ``spo2_ordered_by``: who ordered scale 2."""
+    """What rules need to know of a patient, and the name, which is never published.
+
+    ``spo2_ordered_by``: who ordered scale 2.
+    """
 
     age: float | None = None
     pregnant: bool = False
     spo2_scale: int = 1
     spo2_ordered_by: str = ""
     limits: tuple[str, ...] = ()
+    name: str = ""
 
     def check(self) -> "Patient":
         """Return it; raise CareError naming the field that cannot be so."""
@@ -51,6 +55,8 @@ class Patient:
             raise CareError(f"spo2_scale {self.spo2_scale}: 1 or 2")
         if self.spo2_scale == 2 and not self.spo2_ordered_by.strip():
             raise CareError("spo2_scale 2: only on a documented order; name who ordered it")
+        if len(self.name) > 80 or not self.name.isprintable():
+            raise CareError("name: at most 80 printable characters")
         if any(not limit.strip() or len(limit) > 300 for limit in self.limits):
             raise CareError("limits: each is 1-300 characters")
         return self
@@ -58,6 +64,7 @@ class Patient:
     def columns(self) -> dict[str, Any]:
         """Return it as the queries on stays take it."""
         return {
+            "name": self.name,
             "age": self.age,
             "pregnant": self.pregnant,
             "scale": self.spo2_scale,
@@ -109,6 +116,12 @@ async def read_places(connection: AsyncConnection) -> list[Place]:
     ]
 
 
+async def patient_of(connection: AsyncConnection, bed: str, at_ns: int) -> Row | None:
+    """Return who lies in a bed at a time: stay, name, age and what else is known; None: nobody."""
+    rows = await fetch(connection, "select_patient", bed=bed, now=to_datetime(at_ns))
+    return rows[0] if rows else None
+
+
 async def _save(connection: AsyncConnection, before: list[Place], after: list[Place]) -> None:
     """Replace the intervals that changed."""
     for place in set(before) - set(after):
@@ -152,7 +165,9 @@ async def change_patient(
 ) -> None:
     """Set what is known of a patient: age, pregnancy, the order for scale 2, treatment limits."""
     patient.check()
-    async with _changing(connection, by, "patient", stay=stay, to=to_builtins(patient)):
+    async with _changing(
+        connection, by, "patient", stay=stay, to=to_builtins(replace(patient, name=""))
+    ):
         cursor = await connection.execute(query("update_stay"), {"id": stay, **patient.columns()})
         _check_stay(stay, cursor.rowcount)
 

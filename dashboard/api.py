@@ -13,9 +13,10 @@ from urllib.parse import parse_qs
 import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from msgspec import DecodeError, Struct, ValidationError, json
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from dashboard.feed import Feed, Screen
+from dashboard.feed import SLOW_PERIOD_S, Feed, Screen
 from dashboard.gate import COOKIE, Person, Sessions, read_cookie
 from dashboard.wave_feed import stored_frames
 from dashboard.words import Language, as_language, word
@@ -31,6 +32,16 @@ WAVES_BEFORE = timedelta(seconds=25)
 FAILURES_FREE = 5
 FAILURE_WAIT_S = 30.0
 FAILURES_KEPT = 10_000
+
+
+class Alive(Struct):
+    """A browser's sign of life. ``phone``: no primary receiver. ``paint``: p50 and p99, ms."""
+
+    phone: bool = False
+    paint: tuple[float, float] = (0.0, 0.0)
+
+
+decode_alive = json.Decoder(Alive).decode
 
 
 class Failures:
@@ -121,23 +132,22 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
     @router.websocket("/ws/wall")
     async def wall(socket: WebSocket) -> None:
         """Everything, then changes: all beds."""
-        screen = feed.open_screen(role=_role(socket))
-        await _stream(socket, feed, screen, settings.dashboard.lag_s)
+        await _stream(socket, feed, feed.open_screen(_person(socket)), settings.dashboard.lag_s)
 
     @router.websocket("/ws/bed/{hospital}/{unit}/{bed}")
     async def one_bed(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
         """Everything, then changes: one bed."""
-        name = f"{hospital}/{unit}/{bed}"
-        if name not in feed.views:
+        name, person = f"{hospital}/{unit}/{bed}", _person(socket)
+        if name not in feed.views or not person.sees(name):
             await socket.close(4404, "no such bed")
             return
-        await _stream(socket, feed, feed.open_screen(name, _role(socket)), settings.dashboard.lag_s)
+        await _stream(socket, feed, feed.open_screen(person, name), settings.dashboard.lag_s)
 
     @router.websocket("/ws/waves/{hospital}/{unit}/{bed}")
     async def waves(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
         """One bed's waveforms: the last seconds, then as they come (docs/wire.md)."""
         name = f"{hospital}/{unit}/{bed}"
-        if name not in feed.views:
+        if name not in feed.views or not _person(socket).sees(name):
             await socket.close(4404, "no such bed")
             return
         screen = await feed.waves.open_screen(name)
@@ -177,19 +187,35 @@ async def _stored_waves(pool: AsyncConnectionPool, bed: str) -> deque[bytes]:
     return deque(stored_frames(segments))
 
 
-def _role(socket: WebSocket) -> str:
-    person: Person | None = socket.state.person
-    return person.role if person is not None else ""
+def _person(socket: WebSocket) -> Person:
+    person: Person = socket.state.person
+    return person
 
 
 async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -> None:
-    """Send a screen's frames until its browser leaves."""
+    """Send a screen's frames until its browser leaves.
+
+    A browser says every few seconds that it lives (:class:`Alive`), as JSON. One opened with
+    ``?numbers=1`` is told every two seconds.
+    """
+    if socket.query_params.get("numbers"):
+        screen.period_s = SLOW_PERIOD_S
 
     async def send() -> None:
         await socket.send_text(feed.take_frame(screen).decode())
+        if screen.period_s and not screen.alerts:
+            await asyncio.sleep(screen.period_s)
+
+    def hear(text: str) -> None:
+        try:
+            said = decode_alive(text)
+        except (ValidationError, DecodeError):
+            return  # what is no word of ours is no sign of life
+        screen.heard = time.monotonic()
+        screen.primary, screen.paint_ms = not said.phone, said.paint
 
     try:
-        await _serve(socket, screen.wake, send, feed, lag_s)
+        await _serve(socket, screen.wake, send, feed, lag_s, hear)
     finally:
         feed.close_screen(screen)
 
@@ -200,10 +226,11 @@ async def _serve(
     send: Callable[[], Awaitable[None]],
     feed: Feed,
     lag_s: float,
+    hear: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Send at every ``wake`` until the browser leaves, or takes nothing for ``lag_s``."""
     await socket.accept()
-    listening = asyncio.create_task(_until_closed(socket))
+    listening = asyncio.create_task(_until_closed(socket, hear))
     try:
         while not listening.done():
             waking = asyncio.create_task(wake.wait())
@@ -224,10 +251,10 @@ async def _serve(
         await asyncio.gather(listening, return_exceptions=True)
 
 
-async def _until_closed(socket: WebSocket) -> None:
+async def _until_closed(socket: WebSocket, hear: Callable[[str], None]) -> None:
     try:
         while True:
-            await socket.receive_text()
+            hear(await socket.receive_text())
     except (WebSocketDisconnect, KeyError, RuntimeError):
         return
 

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alerts.annunciation import SIGNALS
 from alerts.rulesets import RuleSet
-from dashboard.api_base import Bed, Who, database, send, time_ns
+from care.roles import May
+from dashboard.api_base import Bed, Who, database, require, see, send, time_ns, within
 from dashboard.feed import Feed
+from dashboard.gate import Person
 from hub.clock import now_ns
 from hub.reads import fetch
 from schemas.codec import encode_json
@@ -33,8 +35,11 @@ class Services:
     """What the composition root lends the console: answers that lie above its layer."""
 
     why: Callable[[AsyncConnection, str, int, str | None], Awaitable[dict[str, Any]]]
-    burden: Callable[[AsyncConnection, int, int, str | None], Awaitable[dict[str, Any]]]
+    burden: Callable[
+        [AsyncConnection, int, int, str | None, list[str] | None], Awaitable[dict[str, Any]]
+    ]
     rules: Callable[[AsyncConnection, int], Awaitable[RuleSet]]
+    system: Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Command(BaseModel):
@@ -67,19 +72,20 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
     @router.post("/beds/{hospital}/{unit}/{bed}/alerts/{alert}/acknowledge", status_code=202)
     async def acknowledge(name: Bed, alert: str, person: Who) -> JSONResponse:
         """Acknowledge an open alert. The answer comes to every screen through the feed."""
-        return await _command(name, Command(kind="acknowledge", alert=alert), person.username)
+        return await _command(name, Command(kind="acknowledge", alert=alert), person)
 
     @router.post("/beds/{hospital}/{unit}/{bed}/alerts/{alert}/decline", status_code=202)
     async def decline(name: Bed, alert: str, person: Who) -> JSONResponse:
         """Hand an alert over at once: "I can't take it"."""
-        return await _command(name, Command(kind="decline", alert=alert), person.username)
+        return await _command(name, Command(kind="decline", alert=alert), person)
 
     @router.post("/beds/{hospital}/{unit}/{bed}/commands", status_code=202)
     async def command(name: Bed, body: Command, person: Who) -> JSONResponse:
         """Do what a person does to a bed's alerts: shelve, pause, and the rest."""
-        return await _command(name, body, person.username)
+        return await _command(name, body, person)
 
-    async def _command(name: str, body: Command, by: str) -> JSONResponse:
+    async def _command(name: str, body: Command, person: Person) -> JSONResponse:
+        require(person, May.ALERTS)
         if body.kind in ("acknowledge", "decline"):
             event = feed.find_alert(name, body.alert or "")
             if event is None:
@@ -96,7 +102,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             1,
             uuid4().hex,
             body.kind,
-            by,
+            person.username,
             now,
             body.alert,
             body.rule,
@@ -110,6 +116,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
     @router.post("/beds/{hospital}/{unit}/{bed}/observations", status_code=202)
     async def observe(name: Bed, body: Observations, person: Who) -> JSONResponse:
         """Enter what somebody observed: it counts in the scores at once, and expires."""
+        require(person, May.OBSERVE)
         now = now_ns()
         at = time_ns(body.at, now)
         if at > now + MINUTE_NS:
@@ -136,23 +143,33 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
 
     @router.get("/alerts")
     async def alerts(
+        person: Who,
         bed: str | None = None,
         since: str | None = None,
+        until: str | None = None,
         open: bool = False,  # noqa: A002, FBT001, FBT002 - the query's own word
         limit: int = 200,
     ) -> list[dict[str, Any]]:
         """List alerts, newest onset first: of a bed or all, since a time (default: a day)."""
         first = to_datetime(time_ns(since, now_ns() - 24 * 3600 * S))
         async with database(pool) as connection:
-            asked = {"bed": bed, "since": first, "open": open, "limit": min(max(limit, 1), 2000)}
-            return await fetch(connection, "select_alerts", **asked)
+            return await fetch(
+                connection,
+                "select_alerts",
+                bed=bed,
+                since=first,
+                until=to_datetime(time_ns(until, 0)) if until else None,
+                open=open,
+                scope=within(person),
+                limit=min(max(limit, 1), 2000),
+            )
 
     @router.get("/alerts/{alert}")
-    async def ledger(alert: str) -> list[dict[str, Any]]:
+    async def ledger(alert: str, person: Who) -> list[dict[str, Any]]:
         """Return the life of one alert: every line of the ledger about it."""
         async with database(pool) as connection:
             rows = await fetch(connection, "select_alert", alert=alert)
-        if not rows:
+        if not rows or not person.sees(rows[0]["bed"]):
             raise HTTPException(404, "no such alert")
         return rows
 
@@ -167,7 +184,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
 
     @router.get("/burden")
     async def burden(
-        since: str | None = None, until: str | None = None, bed: str | None = None
+        person: Who, since: str | None = None, until: str | None = None, bed: str | None = None
     ) -> Any:
         """Alerts a bed-day, time in alarm, time to acknowledge: by hospital, shift, rule, bed."""
         last = time_ns(until, now_ns())
@@ -175,15 +192,17 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
         if first >= last:
             raise HTTPException(422, "since is not before until")
         async with database(pool) as connection:
-            return await services.burden(connection, first, last, bed)
+            return await services.burden(connection, first, last, bed, within(person))
 
     @router.get("/rules")
-    async def rules(bed: str | None = None) -> Any:
+    async def rules(person: Who, bed: str | None = None) -> Any:
         """Return the rules in force: the baseline's, or as they apply to a bed, and from where."""
+        if bed is not None:
+            see(person, bed)
         async with database(pool) as connection:
             found = await services.rules(connection, now_ns())
         view = feed.views.get(bed or "")
-        overlays = found.of_bed(bed) if bed is not None and bed.count("/") == 2 else ()
+        overlays = found.of_bed(bed) if bed is not None else ()
         exceptions = view.care.exceptions if view is not None else ()
         pack = found.effective(overlays, [e for e in exceptions if e.until_ns > now_ns()])
         return {
@@ -195,6 +214,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
 
     @router.get("/deliveries")
     async def deliveries(
+        person: Who,
         since: str | None = None,
         failed: bool = False,  # noqa: FBT001, FBT002 - a query's flag
         limit: int = 200,
@@ -203,7 +223,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
         first = to_datetime(time_ns(since, now_ns() - 24 * 3600 * S))
         async with database(pool) as connection:
             asked = {"since": first, "failed": failed, "limit": min(max(limit, 1), 2000)}
-            return await fetch(connection, "select_deliveries", **asked)
+            return await fetch(connection, "select_deliveries", scope=within(person), **asked)
 
     @router.get("/beds/{hospital}/{unit}/{bed}")
     async def one_bed(name: Bed) -> Any:
@@ -216,6 +236,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             "care": to_builtins(view.care),
             "observed": {kind: to_builtins(value) for kind, value in view.observed.items()},
             "news2": {"total": view.news2[0], "risk": view.news2[1]},
+            "score": None if view.score is None else asdict(view.score),
             "alerts": [to_builtins(event) for event in view.alerts.values()],
         }
 

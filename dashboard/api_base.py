@@ -9,8 +9,10 @@ from fastapi import Depends, HTTPException, Request
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from care.roles import ALLOWED, May
 from dashboard.feed import Feed
 from dashboard.gate import Person
+from schemas.alerts import hospital_place
 from schemas.errors import BrokerError, HubError, StoreError, TopicError
 from schemas.times import parse_time
 from schemas.topics import check_bed
@@ -22,12 +24,33 @@ def person_of(request: Request) -> Person:
     return person
 
 
-def bed_of(hospital: str, unit: str, bed: str) -> str:
-    """Return the bed of a path; 422 naming the level that is wrong."""
+def bed_of(request: Request, hospital: str, unit: str, bed: str) -> str:
+    """Return the bed of a path; 422 naming the level that is wrong, 403 when it is not theirs."""
+    return see(person_of(request), f"{hospital}/{unit}/{bed}")
+
+
+def unit_of(request: Request, hospital: str, unit: str) -> str:
+    """Return the unit of a path, as ``hospital/unit``; 422 and 403 as :func:`bed_of`."""
+    return see(person_of(request), f"{hospital}/{unit}/x").removesuffix("/x")
+
+
+def see(person: Person, bed: str) -> str:
+    """Return a bed that a person may see; 422 when it is no bed, 403 when it is not theirs."""
     try:
-        return check_bed(f"{hospital}/{unit}/{bed}")
+        check_bed(bed)
     except TopicError as error:
         raise HTTPException(422, str(error)) from None
+    if not person.sees(bed):
+        raise HTTPException(403, f"bed {bed}: not within your hospitals and units")
+    return bed
+
+
+def within(person: Person) -> list[str] | None:
+    """Return a person's scope as the queries take it: patterns of bed names; None: all."""
+    if not person.scope:
+        return None
+    hospitals = {one.split("/")[0] for one in person.scope}
+    return [*(f"{one}/%" for one in person.scope), *map(hospital_place, sorted(hospitals))]
 
 
 ANSWER_S = 2.0
@@ -35,6 +58,7 @@ ANSWER_S = 2.0
 
 Who = Annotated[Person, Depends(person_of)]
 Bed = Annotated[str, Depends(bed_of)]
+Unit = Annotated[str, Depends(unit_of)]
 
 
 def time_ns(text: str | None, otherwise_ns: int) -> int:
@@ -80,7 +104,8 @@ async def send(feed: Feed, topic: str, payload: bytes, command: str) -> bool:
     return refused is not None
 
 
-def require(person: Person, *roles: str) -> None:
-    """Raise 403 unless a person has one of these roles."""
-    if person.role not in roles:
-        raise HTTPException(403, f"for {', '.join(roles)}; you are {person.role}")
+def require(person: Person, what: May) -> None:
+    """Raise 403 unless a person's role may do this, saying which roles may."""
+    if not person.may(what):
+        roles = ", ".join(role for role, allowed in ALLOWED.items() if what in allowed)
+        raise HTTPException(403, f"{what}: for {roles}; you are {person.role or 'nobody'}")

@@ -8,6 +8,7 @@ import psycopg
 import structlog
 from fastapi import APIRouter, HTTPException
 from msgspec import to_builtins
+from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from alerts.rulesets import RuleSet, refusal
 from care import store
 from care.publish import Publisher
-from care.roles import ROLES
+from care.roles import ROLES, May
 from care.store import Patient
-from dashboard.api_base import Bed, Who, database, require, time_ns
+from dashboard.api_base import Bed, Unit, Who, database, require, see, time_ns
 from dashboard.feed import Feed
+from dashboard.gate import Person
 from hub.clock import now_ns
+from schemas.alerts import hospital_place
 from schemas.care import PatientException, Rung
 from schemas.codec import encode_json
 from schemas.errors import BrokerError
@@ -28,8 +31,6 @@ from schemas.topics import config_topic
 log = structlog.get_logger()
 
 RulesAt = Callable[[AsyncConnection, int], Awaitable[RuleSet]]
-LEADERS = ("charge-nurse", "county-physician", "quality-lead", "administrator")
-"""Who may change who is told."""
 CARE_PERIOD_S = 2.0
 PRESENCE_PERIOD_S = 5.0
 
@@ -46,11 +47,17 @@ class PatientBody(_Body):
     spo2_scale: int = Field(1, ge=1, le=2)
     spo2_ordered_by: str = Field("", max_length=64)
     limits: list[str] = Field(default_factory=list, max_length=20)
+    name: str = Field("", max_length=80)
 
     def patient(self) -> Patient:
         """Return it as care knows it."""
         return Patient(
-            self.age, self.pregnant, self.spo2_scale, self.spo2_ordered_by, tuple(self.limits)
+            self.age,
+            self.pregnant,
+            self.spo2_scale,
+            self.spo2_ordered_by,
+            tuple(self.limits),
+            self.name,
         )
 
 
@@ -126,13 +133,29 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
     """Return the routes. What they change is published for intake within seconds."""
     router = APIRouter(prefix="/api/care", tags=["care"])
 
+    async def own(connection: AsyncConnection, stay: str, person: Person, what: May) -> None:
+        """Raise 403 unless a person may do this, and the stay lies or lay where they may see."""
+        require(person, what)
+        beds = [p.bed for p in await store.read_places(connection) if p.stay == stay]
+        if beds and not any(map(person.sees, beds)):
+            raise HTTPException(403, f"stay {stay}: not within your hospitals and units")
+
     @router.get("")
-    async def everything() -> dict[str, Any]:
-        """Return every hospital: beds, stays, exceptions, ladders, duty."""
+    async def everything(person: Who) -> dict[str, Any]:
+        """Return every hospital one may see: beds, stays, exceptions, ladders, duty."""
         async with database(pool) as connection:
-            return {
-                h: to_builtins(c) for h, c in (await store.configs(connection, now_ns())).items()
-            }
+            found = await store.configs(connection, now_ns())
+        return {
+            hospital: to_builtins(
+                replace(
+                    config,
+                    beds={bed: care for bed, care in config.beds.items() if person.sees(bed)},
+                    units={u: unit for u, unit in config.units.items() if person.sees(f"{u}/bed")},
+                )
+            )
+            for hospital, config in found.items()
+            if person.sees(hospital_place(hospital))
+        }
 
     @router.get("/roles")
     async def roles() -> dict[str, tuple[str, str]]:
@@ -140,19 +163,21 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         return ROLES
 
     @router.get("/stays")
-    async def stays(bed: str | None = None) -> list[dict[str, Any]]:
+    async def stays(person: Who, bed: str | None = None) -> list[dict[str, Any]]:
         """List who lay where, when."""
         async with database(pool) as connection:
             found = await store.read_places(connection)
         return [
             {"stay": p.stay, "bed": p.bed, "start_ns": p.start_ns, "end_ns": p.end_ns}
             for p in found
-            if bed in (None, p.bed)
+            if bed in (None, p.bed) and person.sees(p.bed)
         ]
 
     @router.post("/stays", status_code=201)
     async def admit(body: AdmitBody, person: Who) -> dict[str, str]:
         """Put a new patient into a bed."""
+        require(person, May.PLACE)
+        see(person, body.bed)
         now = now_ns()
         async with database(pool) as connection:
             stay = await store.admit(
@@ -169,6 +194,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
     async def patient(stay: str, body: PatientBody, person: Who) -> None:
         """Set age, pregnancy, the order for scale 2, treatment limits."""
         async with database(pool) as connection:
+            await own(connection, stay, person, May.PLACE)
             await store.change_patient(connection, stay, body.patient(), by=person.username)
 
     @router.post("/stays/{stay}/discharge", status_code=204)
@@ -177,6 +203,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         now = now_ns()
         at = time_ns(body.at, now)
         async with database(pool) as connection:
+            await own(connection, stay, person, May.PLACE)
             await store.discharge(connection, stay, by=person.username, at_ns=at, now_ns=now)
 
     @router.post("/stays/{stay}/move", status_code=204)
@@ -185,6 +212,8 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         now = now_ns()
         at = time_ns(body.at, now)
         async with database(pool) as connection:
+            await own(connection, stay, person, May.PLACE)
+            see(person, body.bed)
             await store.move(connection, stay, body.bed, by=person.username, at_ns=at, now_ns=now)
 
     @router.post("/stays/{stay}/swap", status_code=204)
@@ -193,6 +222,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         now = now_ns()
         at = time_ns(body.at, now)
         async with database(pool) as connection:
+            await own(connection, stay, person, May.PLACE)
             await store.swap(connection, stay, body.other, by=person.username, at_ns=at, now_ns=now)
 
     @router.post("/stays/{stay}/correct", status_code=204)
@@ -200,6 +230,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         """Correct where a patient lay, afterwards."""
         begins = time_ns(body.begins, 0)
         async with database(pool) as connection:
+            await own(connection, stay, person, May.PLACE)
             await store.correct(
                 connection,
                 stay,
@@ -224,6 +255,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
             body.off,
         )
         async with database(pool) as connection:
+            await own(connection, stay, person, May.EXCEPT)
             found = await rules(connection, now_ns())
             refused = refusal(found.baseline.rules, changed)
             if refused:
@@ -234,11 +266,13 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
     async def end_exception(stay: str, rule: str, person: Who) -> None:
         """End an exception before its time."""
         async with database(pool) as connection:
+            await own(connection, stay, person, May.EXCEPT)
             await store.end_exception(connection, stay, rule, by=person.username, now_ns=now_ns())
 
     @router.put("/beds/{hospital}/{unit}/{bed}/state", status_code=204)
     async def state(name: Bed, body: StateBody, person: Who) -> None:
         """Say that a bed is empty, monitored, or on standby until a time."""
+        require(person, May.PLACE)
         until = None if body.until is None else time_ns(body.until, 0)
         async with database(pool) as connection:
             await store.set_state(
@@ -252,22 +286,22 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
             )
 
     @router.put("/units/{hospital}/{unit}/ladder", status_code=204)
-    async def ladder(hospital: str, unit: str, body: LadderBody, person: Who) -> None:
+    async def ladder(name: Unit, body: LadderBody, person: Who) -> None:
         """Set a unit's ladder."""
-        require(person, *LEADERS)
+        require(person, May.LEAD)
         steps = tuple(Rung(str(s.get("role", "")), dict(s.get("after_s", {}))) for s in body.steps)
         async with database(pool) as connection:
-            await store.set_ladder(connection, f"{hospital}/{unit}", steps, by=person.username)
+            await store.set_ladder(connection, name, steps, by=person.username)
 
     @router.post("/units/{hospital}/{unit}/duty", status_code=201)
-    async def duty(hospital: str, unit: str, body: DutyBody, person: Who) -> None:
+    async def duty(name: Unit, body: DutyBody, person: Who) -> None:
         """Put a person on duty."""
-        require(person, *LEADERS)
+        require(person, May.LEAD)
         between = (time_ns(body.start, 0), time_ns(body.end, 0))
         async with database(pool) as connection:
             await store.add_duty(
                 connection,
-                f"{hospital}/{unit}",
+                name,
                 body.role,
                 body.username,
                 between,

@@ -15,14 +15,21 @@ import uvicorn
 from dash import Dash, Input, Output, State, ctx, no_update
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from starlette.middleware.gzip import GZipMiddleware
 
 from dashboard import layout
 from dashboard.api import make_router
 from dashboard.api_alerts import Services, make_alert_router
 from dashboard.api_care import make_care_router, publish_care, publish_presence
+from dashboard.api_consults import follow_consults, make_annotation_router, make_consult_router
+from dashboard.api_history import make_history_router
+from dashboard.api_rules import RuleServices, make_rules_router
+from dashboard.api_system import make_system_router
+from dashboard.api_ward import make_ward_router
 from dashboard.feed import Feed
 from dashboard.figures import trend_figure
 from dashboard.gate import COOKIE, Gate, Person, Sessions
+from dashboard.identity import Guard
 from dashboard.layout import Place
 from dashboard.words import Language, as_language, word
 from hub.database import OPTIONS
@@ -54,7 +61,9 @@ def places(sites: Sites, beds: list[str]) -> dict[str, Place]:
     return found
 
 
-def make_app(settings: Settings, sites: Sites, services: Services) -> Any:
+def make_app(
+    settings: Settings, sites: Sites, services: Services, rule_services: RuleServices
+) -> Any:
     """Return the ASGI application."""
     pool = AsyncConnectionPool(
         settings.database_address,
@@ -67,6 +76,7 @@ def make_app(settings: Settings, sites: Sites, services: Services) -> Any:
     )
     feed = Feed(settings)
     feed.know(sites.beds())
+    guard = feed.listener = Guard(feed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,6 +87,8 @@ def make_app(settings: Settings, sites: Sites, services: Services) -> Any:
             asyncio.create_task(_know_beds(feed, pool), name="beds"),
             asyncio.create_task(publish_care(feed, pool), name="care"),
             asyncio.create_task(publish_presence(feed), name="presence"),
+            asyncio.create_task(follow_consults(feed, pool), name="consults"),
+            asyncio.create_task(guard.run(pool), name="guard"),
         ]
         yield
         stop.set()
@@ -90,6 +102,13 @@ def make_app(settings: Settings, sites: Sites, services: Services) -> Any:
     server.include_router(make_router(settings, feed, pool, sessions))
     server.include_router(make_alert_router(feed, pool, services))
     server.include_router(make_care_router(pool, services.rules))
+    server.include_router(make_history_router(feed, pool))
+    server.include_router(make_annotation_router(feed, pool))
+    server.include_router(make_consult_router(feed, pool))
+    server.include_router(make_ward_router(feed, pool))
+    server.include_router(make_rules_router(pool, rule_services))
+    server.include_router(make_system_router(feed, pool, services))
+    server.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
     dash = Dash(
         __name__,
         server=server,
@@ -176,10 +195,12 @@ def _language() -> Language:
     return as_language(ctx.cookies.get("vigil_language"))
 
 
-def serve(settings: Settings, sites: Sites, services: Services) -> None:
+def serve(
+    settings: Settings, sites: Sites, services: Services, rule_services: RuleServices
+) -> None:
     """Run the console until it is told to stop."""
     config = uvicorn.Config(
-        make_app(settings, sites, services),
+        make_app(settings, sites, services, rule_services),
         host=settings.dashboard.host,
         port=settings.dashboard.port,
         log_level="warning",

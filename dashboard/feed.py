@@ -7,14 +7,18 @@ sent) and costs nobody else anything; one that takes nothing for ``lag_s`` is di
 """
 
 import asyncio
-from collections import Counter, deque
+import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 import structlog
 
+from care.consults import Loops
+from dashboard.delays import Delays
+from dashboard.gate import Person
 from dashboard.views import (
     BedView,
     apply_alert,
@@ -48,7 +52,7 @@ from schemas.judged import unpack
 from schemas.observations import code
 from schemas.times import MS, S
 from schemas.topics import ALERTS_FILTER, FIVE_LEVELS_FILTER, JUDGED_FILTER, Kind
-from schemas.wire import Health, JudgedBatch
+from schemas.wire import DeviceStatus, Health, JudgedBatch, Reading
 
 log = structlog.get_logger()
 
@@ -59,9 +63,34 @@ HEALTH_STALE_NS = 8 * S
 MAX_BEDS = 5_000
 SCORE_MS = 5_000
 """A bed's NEWS2 is computed anew this often at the most."""
+SCREEN_DEAD_S = 20.0
+"""A screen says every few seconds that it lives; one that does not is no receiver."""
+NEWS_KEPT = 200
+"""What people did that a screen has not been told; beyond it, the screen reads everything anew."""
+SLOW_PERIOD_S = 2.0
+"""How often a screen that shows only numbers is told."""
+LOOKED_AT_MOST = 5
 UNDELIVERED_KEPT = 500
 UNDELIVERED_NS = 3_600 * S
 """Notifications that did not arrive are shown for an hour."""
+
+
+News = dict[str, Any]
+"""What somebody did: ``what`` (annotation, consult, question, …), ``bed``, and its id."""
+NOBODY_THERE = Person("", "")
+
+
+class Listener(Protocol):
+    """Who is told of everything that comes in, beside the screens."""
+
+    def read(self, reading: Reading) -> None:
+        """Take a judged reading."""
+
+    def status(self, said: DeviceStatus) -> None:
+        """Take a device's word on itself."""
+
+    def care(self, config: CareConfig) -> None:
+        """Take who lies where."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,9 +100,24 @@ class Screen:
     beds: set[str] = field(default_factory=set)
     alerts: dict[str, AlertEvent] = field(default_factory=dict)
     only: str | None = None
-    role: str = ""
+    person: Person = NOBODY_THERE
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     frames: int = 0
+    news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
+    news_lost: bool = False
+    heard: float = field(default_factory=time.monotonic)
+    primary: bool = True
+    period_s: float = 0.0
+    paint_ms: tuple[float, float] = (0.0, 0.0)
+
+    def wants(self, bed: str) -> bool:
+        """Return whether what happens to a bed, unit or hospital belongs on this screen."""
+        return self.only == bed if self.only is not None else self.person.sees(bed)
+
+    @property
+    def receives(self) -> bool:
+        """Whether somebody can be taken to hear an alert here: it answers, and is no phone."""
+        return self.primary and time.monotonic() - self.heard < SCREEN_DEAD_S
 
 
 class Feed:
@@ -100,6 +144,8 @@ class Feed:
         self.laggards = 0
         self.waves = WaveFeed()
         self._reporter = Reporter("dashboard", self._counters)
+        self.delays = Delays()
+        self.listener: Listener | None = None
 
     def _counters(self) -> dict[str, float]:
         return {
@@ -132,7 +178,7 @@ class Feed:
             view.alerts.clear()  # the retained alerts of this connection are the truth
         for screen in self._screens:
             screen.frames = 0  # they start again from everything
-            screen.beds.update(self.views if screen.only is None else {screen.only})
+            screen.beds.update(filter(screen.wants, self.views))
         self.connection = connection
         await self.waves.connected(connection)
         reporting = asyncio.create_task(self._reporter.run(connection), name="health")
@@ -168,6 +214,7 @@ class Feed:
     def _take_judged(self, batch: JudgedBatch) -> None:
         for reading in unpack(batch):
             view = self._view(reading.bed)
+            self._listen(reading)
             if apply_reading(view, reading):
                 now_ms = (reading.measured_ns + reading.offset_ns) // MS
                 if abs(now_ms - view.news2_ms) > SCORE_MS:
@@ -180,7 +227,16 @@ class Feed:
                 self._answer(message_id(taken.body), "")
             if taken.kind == Kind.OBSERVATIONS:
                 self.take_observation(taken.scope, taken.received_ns, taken.body)
+        if self.listener is not None:
+            for status in batch.statuses:
+                self.listener.status(status)
         self._undelivered.extend(d for d in batch.deliveries if d.state != "sent")
+
+    def _listen(self, reading: Reading) -> None:
+        if not reading.late:
+            self.delays.add(reading.bed, (now_ns() - reading.measured_ns - reading.offset_ns) / MS)
+        if self.listener is not None:
+            self.listener.read(reading)
 
     def _answer(self, command: str, refused: str) -> None:
         waiting = self._waiting.pop(command, None)
@@ -220,6 +276,8 @@ class Feed:
         """Show what care published: states of beds, exceptions, treatment limits."""
         before = self.care.get(hospital)
         self.care[hospital] = config
+        if self.listener is not None:
+            self.listener.care(config)
         for bed in config.beds.keys() | (before.beds.keys() if before else set()):
             view = self._view(bed)
             care = config.beds.get(bed, NOBODY)
@@ -252,13 +310,17 @@ class Feed:
 
     def presence(self) -> dict[str, Presence]:
         """Return, by hospital, which roles have a console open in units that have a ladder."""
-        counts = Counter(screen.role for screen in self._screens if screen.role)
+        there = [screen.person for screen in self._screens if screen.receives]
+
+        def count(unit: str, role: str) -> int:
+            return sum(p.role == role and p.sees(f"{unit}/bed") for p in there)
+
         return {
             hospital: Presence(
                 1,
                 now_ns(),
                 {
-                    unit: {rung.role: counts[rung.role] for rung in known.ladder}
+                    unit: {rung.role: count(unit, rung.role) for rung in known.ladder}
                     for unit, known in config.units.items()
                     if known.ladder
                 },
@@ -288,25 +350,74 @@ class Feed:
             return "intake_lost"
         return "ok"
 
-    def open_screen(self, only: str | None = None, role: str = "") -> Screen:
+    def open_screen(self, person: Person, only: str | None = None) -> Screen:
         """Register a browser; it first gets everything (of ``only`` one bed), then changes.
 
-        ``role``: whose it is; a console that is open is a receiver of that role.
+        ``person``: whose it is, and so what it may show; a console that is open is a receiver of
+        that person's role.
         """
-        screen = Screen(set(self.views) if only is None else {only}, only=only, role=role)
-        for view in self.views.values():
-            if only in (None, view.bed):
+        screen = Screen(only=only, person=person)
+        screen.beds = set(filter(screen.wants, self.views))
+        for view in [*self.views.values(), *self.places.values()]:
+            if screen.wants(view.bed):
                 screen.alerts.update(view.alerts)
-        if only is None:
-            for place in self.places.values():
-                screen.alerts.update(place.alerts)
         screen.wake.set()
         self._screens.add(screen)
+        self._look(only)
         return screen
 
     def close_screen(self, screen: Screen) -> None:
         """Forget a browser."""
         self._screens.discard(screen)
+        self._look(screen.only)
+
+    def _look(self, bed: str | None) -> None:
+        """Show on every screen who looks at a bed now."""
+        if bed is None:
+            return
+        names = sorted({s.person.username for s in self._screens if s.only == bed})
+        self._view(bed).watchers = tuple(names[:LOOKED_AT_MOST])
+        self._changed.add(bed)
+
+    def tell(self, news: News) -> None:
+        """Tell every screen that shows the bed what somebody did."""
+        for screen in self._screens:
+            if screen.person.sees(news["bed"]):
+                screen.news_lost |= len(screen.news) == NEWS_KEPT
+                screen.news.append(news)
+                screen.wake.set()
+
+    def set_loops(self, bed: str, open_loops: Loops) -> None:
+        """Show what is open of a bed's consults."""
+        self._view(bed).loops = open_loops
+        self._changed.add(bed)
+
+    def set_questions(self, found: dict[str, list[str]]) -> None:
+        """Show which beds the wrong-bed guard asks about, and what kinds of question."""
+        for view in self.views.values():
+            kinds = found.get(view.bed, [])
+            if view.questions != kinds:
+                view.questions = kinds
+                self._changed.add(view.bed)
+
+    def screens(self) -> list[dict[str, Any]]:
+        """Return who has a console open, and whether it answers."""
+        return [
+            {
+                "username": screen.person.username,
+                "role": screen.person.role,
+                "bed": screen.only,
+                "receives": screen.receives,
+                "waiting_alerts": len(screen.alerts),
+                "paint_p50_ms": screen.paint_ms[0],
+                "paint_p99_ms": screen.paint_ms[1],
+            }
+            for screen in self._screens
+        ]
+
+    def health(self) -> list[Health]:
+        """Return what each service last said of itself."""
+        return [self._health[name] for name in sorted(self._health)]
 
     async def _frames(self) -> None:
         """Every frame tell each screen what changed; at least once a second that we live."""
@@ -334,12 +445,12 @@ class Feed:
             if not (changed or events or alive):
                 continue
             for screen in self._screens:
-                if screen.only is None:
+                if screen.only is None and not screen.person.scope:
                     screen.beds |= changed
                     screen.alerts.update(events)
-                elif screen.only in changed:
-                    screen.beds.add(screen.only)
-                    screen.alerts.update({k: e for k, e in events.items() if e.bed == screen.only})
+                else:
+                    screen.beds.update(filter(screen.wants, changed))
+                    screen.alerts.update({k: e for k, e in events.items() if screen.wants(e.bed)})
                 if alive or screen.beds or screen.alerts:
                     screen.wake.set()
 
@@ -363,8 +474,13 @@ class Feed:
         }
         recent_ns = now_ns() - UNDELIVERED_NS
         head["undelivered"] = sum(d.at_ns > recent_ns for d in self._undelivered)
-        if first and screen.only is None:
+        if screen.news or screen.news_lost:
+            head["news"], head["news_lost"] = list(screen.news), screen.news_lost
+            screen.news.clear()
+            screen.news_lost = False
+        if first and screen.only is None and not screen.period_s:
             head["sparks"] = {bed: list(self.views[bed].sparks) for bed in beds}
         if screen.only is not None:
-            head["others"] = open_elsewhere(self.views.values(), screen.only)
+            seen = (view for view in self.views.values() if screen.person.sees(view.bed))
+            head["others"] = open_elsewhere(seen, screen.only)
         return orjson.dumps(head)[:-1] + b',"b":' + self._frame[2] + b"}"

@@ -15,10 +15,25 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from care.roles import May, may, sees
 from hub import accounts
 
 COOKIE = "vigil_session"
-OPEN_PATHS = frozenset({"/login", "/healthz", "/assets/style.css", "/favicon.ico", "/_favicon.ico"})
+OPEN_PATHS = frozenset(
+    {
+        "/login",
+        "/healthz",
+        "/assets/style.css",
+        "/favicon.ico",
+        "/_favicon.ico",
+        "/manifest.webmanifest",
+        "/worker.js",
+        "/offline",
+        "/assets/icon.svg",
+    }
+)
+PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system")
+"""The first level of each page's path: without a sign-in it leads there."""
 VERIFIED_S = 60.0
 CACHED = 2_000
 HEADERS = (
@@ -30,10 +45,19 @@ HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is signed in."""
+    """Who is signed in. ``scope``: the hospitals and units they may see; none: all."""
 
     username: str
     role: str
+    scope: tuple[str, ...] = ()
+
+    def sees(self, bed: str) -> bool:
+        """Return whether a bed is theirs to see."""
+        return sees(self.scope, bed)
+
+    def may(self, what: May) -> bool:
+        """Return whether their role may do something."""
+        return may(self.role, what)
 
 
 class Sessions:
@@ -59,8 +83,8 @@ class Sessions:
             return None
         if len(self._verified) >= CACHED:
             self._verified.clear()
-        person = Person(found[0], found[1])
-        self._verified[token] = (person, now, found[2].timestamp())
+        person = Person(found[0], found[1], found[2])
+        self._verified[token] = (person, now, found[3].timestamp())
         return person
 
     def forget(self, token: str) -> None:
@@ -119,7 +143,7 @@ def _own_origin(headers: dict[str, str]) -> bool:
 
 
 def _is_page(path: str) -> bool:
-    return path == "/" or path.startswith("/bed/")
+    return path == "/" or path.split("/")[1] in PAGES
 
 
 async def _redirect(send: Send, to: str) -> None:

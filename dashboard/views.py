@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alerts.derive import Observed, enter, score_inputs
-from alerts.scores import news2, news2_risk
+from alerts.scores import Score, news2, news2_risk
+from care.consults import Loops
 from schemas.alerts import URGENCY, AlertEvent, Priority
 from schemas.care import NOBODY, BedCare
 from schemas.times import MS
@@ -26,6 +27,7 @@ SPARK_STEP_MS, SPARK_KEPT = 10_000, 60
 """The sparkline of a tile: ten minutes."""
 PAST_STEP_MS, PAST_KEPT = 60_000, 60
 """NEWS2 is compared with the oldest kept of the last hour,"""
+NOTHING_OPEN = Loops()
 TREND_LEAST_MS = 600_000
 """and with nothing younger than this."""
 
@@ -45,6 +47,10 @@ class BedView:
     news2_ms: int = 0
     news2_past: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=PAST_KEPT))
     sparks: deque[Spark] = field(default_factory=lambda: deque(maxlen=SPARK_KEPT))
+    loops: Loops = NOTHING_OPEN
+    questions: list[str] = field(default_factory=list)
+    watchers: tuple[str, ...] = ()
+    score: Score | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ def score(view: BedView, now_ms: int) -> None:
         if cell[0] is not None and name in VITALS
     }
     found = news2(score_inputs(latest, view.observed, view.care, view.interval_s, now_ms * MS))
+    view.score = found
     view.news2 = (found.total, found.blocked or news2_risk(found))
     past = view.news2_past
     if found.total is not None and (not past or now_ms - past[-1][0] >= PAST_STEP_MS):
@@ -162,7 +169,27 @@ def encode_bed(view: BedView) -> dict[str, Any]:
         ],
         "news2": [*view.news2, view.news2_ms, news2_change(view)],
         "v": view.vitals,
+        **_of_people(view),
     }
+
+
+def _of_people(view: BedView) -> dict[str, Any]:
+    """Return what people are doing about a bed, where there is anything."""
+    found: dict[str, Any] = {}
+    if view.watchers:
+        found["w"] = view.watchers
+    if view.questions:
+        found["q"] = view.questions
+    if view.loops != NOTHING_OPEN:
+        open_ = view.loops
+        found["lo"] = [
+            open_.waiting,
+            open_.active,
+            open_.proposed,
+            open_.agreed,
+            open_.due_ns // MS,
+        ]
+    return found
 
 
 def encode_alert(event: AlertEvent) -> dict[str, Any]:

@@ -12,17 +12,30 @@ _hasher = PasswordHasher()
 _NOBODY = _hasher.hash(secrets.token_hex())
 """Verified when the name is unknown, so that a wrong name takes as long as a wrong password."""
 
-DEMO_ACCOUNTS = {"expert": "remote-intensivist", "nurse": "county-nurse"}
+DEMO_ACCOUNTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "expert": ("remote-intensivist", ()),
+    "nurse": ("county-nurse", ()),
+    "charge": ("charge-nurse", ("quzhou-kaihua",)),
+    "doctor": ("county-physician", ("quzhou-kaihua",)),
+    "quality": ("quality-lead", ()),
+}
+"""Role and scope of each account of the demo."""
 DEMO_PASSWORD = "vigil-demo"  # noqa: S105 - exists only in demo mode, and the page says so
 
 
-async def set_account(connection: AsyncConnection, username: str, password: str, role: str) -> None:
-    """Create an account or set its password and role."""
+async def set_account(
+    connection: AsyncConnection,
+    username: str,
+    password: str,
+    role: str,
+    scope: tuple[str, ...] = (),
+) -> None:
+    """Create an account or set its password, role and scope (hospitals and units; none: all)."""
     await connection.execute(
-        "INSERT INTO account (username, password_hash, role) VALUES (%s, %s, %s) "
+        "INSERT INTO account (username, password_hash, role, scope) VALUES (%s, %s, %s, %s) "
         "ON CONFLICT (username) DO UPDATE SET password_hash = EXCLUDED.password_hash, "
-        "role = EXCLUDED.role",
-        (username, _hasher.hash(password), role),
+        "role = EXCLUDED.role, scope = EXCLUDED.scope",
+        (username, _hasher.hash(password), role, list(scope)),
     )
 
 
@@ -69,16 +82,19 @@ async def open_session(connection: AsyncConnection, username: str, hours: float)
     return token
 
 
-async def find_session(connection: AsyncConnection, token: str) -> tuple[str, str, datetime] | None:
-    """Return name, role and end of a session that has not expired."""
+async def find_session(
+    connection: AsyncConnection, token: str
+) -> tuple[str, str, tuple[str, ...], datetime] | None:
+    """Return name, role, scope and end of a session that has not expired."""
     row = await (
         await connection.execute(
-            "SELECT account.username, role, expires_at FROM session JOIN account USING (username) "
+            "SELECT account.username, role, scope, expires_at "
+            "FROM session JOIN account USING (username) "
             "WHERE token_hash = %s AND expires_at > now()",
             (_hash(token),),
         )
     ).fetchone()
-    return (row[0], row[1], row[2]) if row else None
+    return (row[0], row[1], tuple(row[2]), row[3]) if row else None
 
 
 async def close_session(connection: AsyncConnection, token: str) -> None:

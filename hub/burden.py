@@ -14,6 +14,8 @@ from schemas.errors import HubError
 
 DAY_MINUTES = 1440.0
 TOP = 10
+WITHIN_S = (15, 30, 60, 120, 300, 900)
+"""Times to acknowledge that are counted apart."""
 SHIFTS = {"night": range(8), "day": range(8, 16), "evening": range(16, 24)}
 """Hours of the day: shifts of eight hours from midnight."""
 
@@ -23,8 +25,9 @@ async def burden(
     between: tuple[datetime, datetime],
     bed: str | None = None,
     zone: str = "Asia/Shanghai",
+    scope: list[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the burden between two times: all, by hospital and shift; top rules and beds.
+    """Return the burden between two times: all, by hospital, shift and day; top rules and beds.
 
     What was muted from its beginning is counted apart: nobody was called for it. Time in alarm is
     the time in which a bed had any alert, however many at once. Raises HubError for a wrong zone.
@@ -35,12 +38,13 @@ async def burden(
         here = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
         raise HubError(f"zone {zone[:40]!r}: there is none; write e.g. Asia/Shanghai") from None
-    asked = {"start": between[0], "end": between[1], "bed": bed}
+    asked = {"start": between[0], "end": between[1], "bed": bed, "scope": scope}
     minutes = await fetch(connection, "select_bed_days", zone=zone, **asked)
     rows = await fetch(connection, "select_burden", **asked)
     for row in rows:
         row["hospital"] = row["bed"].partition("/")[0]
-        row["hour"] = row["fired_at"].astimezone(here).hour
+        local = row["fired_at"].astimezone(here)
+        row["hour"], row["day"] = local.hour, f"{local:%Y-%m-%d}"
     told = [row for row in rows if not row["muted"]]
 
     def days(hospital: str | None = None, hours: Iterable[int] = range(24)) -> float:
@@ -67,9 +71,32 @@ async def burden(
             shift: _sums([row for row in told if row["hour"] in hours], days(hours=hours))
             for shift, hours in SHIFTS.items()
         },
+        "by_day": _by_day(told),
+        "waits": _waits(told),
         "top_rules": _top(told, "rule"),
         "top_beds": _top(told, "bed"),
     }
+
+
+def _by_day(rows: list[Row]) -> dict[str, dict[str, int]]:
+    """Return how many alerts fired on each day, by priority; technical ones apart."""
+    days: dict[str, Counter[str]] = {}
+    for row in rows:
+        level = "technical" if row["technical"] else row["priority"]
+        days.setdefault(row["day"], Counter())[level] += 1
+    return {day: dict(days[day]) for day in sorted(days)}
+
+
+def _waits(rows: list[Row]) -> dict[str, int]:
+    """Return how many alerts were acknowledged within each of some times, and how many never."""
+    counts = dict.fromkeys([*(str(s) for s in WITHIN_S), "later", "never"], 0)
+    for row in rows:
+        if row["acknowledged_at"] is None:
+            counts["never"] += 1
+            continue
+        waited = (row["acknowledged_at"] - row["fired_at"]).total_seconds()
+        counts[next((str(s) for s in WITHIN_S if waited <= s), "later")] += 1
+    return counts
 
 
 def _sums(rows: list[Row], days: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from schemas.errors import HubError, StoreError
 
 if TYPE_CHECKING:
     from dashboard.api_alerts import Services
+    from dashboard.api_rules import RuleServices
     from hub.sites import Sites
 
 
@@ -100,13 +101,14 @@ def dashboard() -> None:
     settings = read_settings()
     configure("dashboard", settings.log)
     sites = load_sites(settings.sites)
-    serve(settings, sites, _services(settings, sites))
+    serve(settings, sites, _services(settings, sites), _rule_services(settings))
 
 
 def _services(settings: Settings, sites: "Sites") -> "Services":
     """Return what the console asks that lies above its layer."""
     from dashboard.api_alerts import Services
     from hub.burden import burden
+    from hub.doctor import examine
     from hub.explain import rules_at, why
     from hub.packs import configured_rules
     from schemas.times import to_datetime
@@ -117,10 +119,44 @@ def _services(settings: Settings, sites: "Sites") -> "Services":
         why=lambda connection, bed, at_ns, rule: why(
             connection, settings, rules, labels, bed, at_ns, rule
         ),
-        burden=lambda connection, first, last, bed: burden(
-            connection, (to_datetime(first), to_datetime(last)), bed
+        burden=lambda connection, first, last, bed, scope: burden(
+            connection, (to_datetime(first), to_datetime(last)), bed, scope=scope
         ),
         rules=lambda connection, at_ns: rules_at(connection, at_ns, rules),
+        system=lambda: examine(settings),
+    )
+
+
+def _rule_services(settings: Settings) -> "RuleServices":
+    """Return what the rules' screen asks that lies above the console's layer."""
+    from datetime import UTC, datetime
+
+    from dashboard.api_rules import RuleServices
+    from hub import trial
+    from hub.publish_rules import config_of_files, publish_config
+
+    async def run_trial(
+        connection: Any, before: Any, after: Any, beds: Any, back: Any, advance: Any
+    ) -> dict[str, Any]:
+        end = datetime.now(UTC)
+        start = end - back
+        beds = beds or await trial.beds_with_data(connection, start)
+        done = iter(range(1, len(beds) + 1))
+        advance(0, len(beds))
+        made = await trial.run_trial(
+            connection,
+            settings,
+            (before, after),
+            beds,
+            (start, end),
+            lambda: advance(next(done), len(beds)),
+        )
+        return trial.summarise(made)
+
+    return RuleServices(
+        files=lambda: config_of_files(settings),
+        run_trial=run_trial,
+        publish=lambda connection, config: publish_config(settings, connection, config),
     )
 
 
@@ -281,20 +317,24 @@ def user(
         str,
         typer.Option(help="county-nurse, charge-nurse, county-physician, … (GET /api/care/roles)."),
     ] = "remote-intensivist",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A hospital or hospital/unit they see; default: all.")
+    ] = None,
 ) -> None:
     """Create an account or give it a new password, which is asked for."""
-    from care.roles import check_role
+    from care.roles import check_role, check_scope
     from hub.accounts import set_account
     from hub.database import connect
 
     check_role(role)
+    seen = check_scope(scope or [])
     password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
     if len(password) < 8:
         raise StoreError("password: at least 8 characters")
 
     async def work() -> None:
         async with await connect(read_settings().database_address) as connection:
-            await set_account(connection, name, password, role)
+            await set_account(connection, name, password, role, seen)
 
     call(work())
 

@@ -260,7 +260,8 @@ def ladder(
 ) -> None:
     """Set a unit's ladder: who is told next, and after how long without acknowledgement."""
     from care import store
-    from care.roles import DEFAULT_LADDER, parse_ladder
+    from care.roles import parse_ladder
+    from schemas.care import DEFAULT_LADDER
 
     steps = DEFAULT_LADDER if file is None else parse_ladder(file.read_bytes(), file)
     _change(lambda c, _: store.set_ladder(c, unit, () if off else steps, by=by))

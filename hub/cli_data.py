@@ -49,7 +49,7 @@ def alerts(
         bed=bed,
         since=first,
         limit=limit,
-        **({} if events else {"open": only_open}),
+        **({} if events else {"open": only_open, "scope": None, "until": None}),
     )
     if events:
         columns: tuple[str, ...] = (

@@ -360,7 +360,7 @@ def deliveries(
 
     async def work() -> None:
         async with open_tables(read_settings()) as connection:
-            asked = {"since": parse_when(since), "failed": failed, "limit": limit}
+            asked = {"since": parse_when(since), "failed": failed, "limit": limit, "scope": None}
             rows.extend(await fetch(connection, "select_deliveries", **asked))
 
     call(work())

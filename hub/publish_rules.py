@@ -30,10 +30,22 @@ async def publish_rules(
 
     Raises SettingsError when it is wrong or has no reason; nothing is published then.
     """
-    if not reason.strip() or not by.strip():
-        raise SettingsError("publishing rules needs --by and --reason")
+    return await publish_config(
+        settings, connection, config_of_files(settings, pack, overlays, by=by, reason=reason)
+    )
+
+
+def config_of_files(
+    settings: Settings,
+    pack: Path | None = None,
+    overlays: Path | None = None,
+    *,
+    by: str = "",
+    reason: str = "",
+) -> RulesConfig:
+    """Return the rules of the settings' files, or of others, as they are published."""
     baseline, above = rule_files(pack or settings.intake.pack, overlays or settings.intake.overlays)
-    config = RulesConfig(
+    return RulesConfig(
         1,
         now_ns(),
         by,
@@ -42,6 +54,18 @@ async def publish_rules(
         {path.name: text.decode() for text, path in above},
         load_sites(settings.sites).regions(),
     )
+
+
+async def publish_config(
+    settings: Settings, connection: AsyncConnection, config: RulesConfig
+) -> str:
+    """Check a rule set, keep it in the history, and have intake run it from now on.
+
+    Raises SettingsError when it is wrong or has no reason; nothing is published then.
+    """
+    if not config.reason.strip() or not config.by.strip():
+        raise SettingsError("publishing rules needs --by and --reason")
+    by, reason = config.by, config.reason
     version = from_config(config).version
     body = encode_json(config)
     async with Connection(settings.broker_address, f"vigil-rules-{config.at_ns}") as broker:

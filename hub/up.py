@@ -404,11 +404,12 @@ async def read_health(settings: Settings, wait_s: float = 0.3) -> dict[str, Heal
 async def _accounts(settings: Settings, *, demo: bool) -> list[str]:
     async with await connect(settings.database_address) as connection:
         if demo:
-            for username, role in accounts.DEMO_ACCOUNTS.items():
-                await accounts.set_account(connection, username, accounts.DEMO_PASSWORD, role)
+            known = accounts.DEMO_ACCOUNTS.items()
+            for name, (role, scope) in known:
+                await accounts.set_account(connection, name, accounts.DEMO_PASSWORD, role, scope)
             return [
-                f"{username} / {accounts.DEMO_PASSWORD}  ({role})"
-                for username, role in accounts.DEMO_ACCOUNTS.items()
+                f"{name} / {accounts.DEMO_PASSWORD}  ({', '.join([role, *scope])})"
+                for name, (role, scope) in known
             ]
         password = await accounts.first_account(connection)
         return [f"admin / {password}  (shown this once; change it)"] if password else []

@@ -342,7 +342,12 @@ class Pipeline:
             self.engine, topic.bed, message.device, message.state, message.interval_s, received_ns
         )
         status = DeviceStatus(
-            topic.bed, message.device, message.state, message.interval_s, received_ns
+            topic.bed,
+            message.device,
+            message.state,
+            message.interval_s,
+            received_ns,
+            message.patient or "",
         )
         return Outcome(hospital=topic.hospital, status=status, events=events)
 

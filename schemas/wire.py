@@ -40,13 +40,18 @@ class NumericsMessage(Struct, gc=False):
 
 
 class StatusMessage(Struct):
-    """What a device publishes, retained, on ``…/status``, and leaves there as its last will."""
+    """What a device publishes, retained, on ``…/status``, and leaves there as its last will.
+
+    ``patient``: an opaque reference to whom the monitor says it watches (a hash, never a name):
+    when it changes while the same stay lies there, the bedside is asked.
+    """
 
     v: Literal[1]
     device: Name
     state: Literal["online", "offline", "ended"]
     sent_at: Time | None = None
     interval_s: Interval | None = None
+    patient: Name | None = None
 
 
 Person = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f]+\Z")]
@@ -184,6 +189,7 @@ class DeviceStatus(Struct, array_like=True):
     state: str
     interval_s: float | None
     received_ns: int
+    patient: str = ""
 
 
 class TakenInput(Struct, array_like=True):

@@ -55,7 +55,8 @@ async def test_a_durable_session_keeps_what_was_not_acknowledged(hub):
             await sender.publish(topic, str(number).encode())
     async with asyncio.timeout(30):
         assert await receive(5, 2) == [b"0", b"1", b"2", b"3", b"4"]
-        # The broker books an acknowledgement after the socket is gone, so a quick return may still see what was acknowledged.
+        # The broker books an acknowledgement after the socket is gone: a quick return may still
+        # see what was acknowledged.
         while (again := sorted(set(await receive(3, 0)))) != [b"2", b"3", b"4"]:
             assert set(again) >= {b"2", b"3"}
         assert sorted(await receive(3, 3)) == [b"2", b"3", b"4"]

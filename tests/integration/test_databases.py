@@ -123,6 +123,7 @@ async def exercise(  # noqa: C901 - one story, told to both
     assert await migrate(url) == []
     readings, events = a_story(at_ns)
     now = to_datetime(at_ns + 2 * 86_400 * S)
+    everywhere = {"bed": BED, "scope": None, "until": None}
     asked = {"bed": BED, "start": to_datetime(at_ns - S), "end": to_datetime(at_ns + 7300 * S)}
     async with await connect(url) as connection:
         flavour = await flavour_of(connection)
@@ -160,7 +161,7 @@ async def exercise(  # noqa: C901 - one story, told to both
         for name, parameters in (
             ("select_beds", {}),
             ("select_bed", {"bed": BED}),
-            ("select_alerts", {"bed": BED, "since": asked["start"], "open": False, "limit": 99}),
+            ("select_alerts", everywhere | {"since": asked["start"], "open": False, "limit": 99}),
             ("select_alert_events", {"bed": None, "since": asked["start"], "limit": 99}),
             ("select_clocks", {"limit": 9}),
             ("select_rejected", {"device": None, "limit": 9}),
@@ -168,13 +169,16 @@ async def exercise(  # noqa: C901 - one story, told to both
             ("select_ledger", {"bed": None, "since": asked["start"], "until": asked["end"]}),
             ("select_statuses", asked),
             ("select_alert", {"alert": events[0].alert}),
-            ("select_bed_days", asked | {"zone": "Asia/Shanghai"}),
-            ("select_burden", asked),
+            ("select_bed_days", asked | everywhere | {"zone": "Asia/Shanghai"}),
+            ("select_burden", asked | everywhere),
             ("select_observations", {}),
             ("select_rule_set", {"at": asked["end"]}),
             ("select_rule_sets", {"limit": 9}),
             ("select_inputs", asked | {"hospital": "h"}),
-            ("select_deliveries", {"since": asked["start"], "failed": True, "limit": 9}),
+            (
+                "select_deliveries",
+                {"since": asked["start"], "failed": True, "limit": 9, "scope": None},
+            ),
         ):
             out[name] = plainly(await fetched(name, **parameters))
             if name == "select_rule_sets":

@@ -14,4 +14,5 @@ FROM bed CROSS JOIN LATERAL (
         AND NOT EXISTS (SELECT 1 FROM stream WHERE stream.bed_id = bed.id AND interval_s < 60)
     GROUP BY 1
 ) found
-WHERE (%(bed)s::text IS NULL OR bed.name = %(bed)s) ORDER BY bed.name, found.hour LIMIT 120000
+WHERE (%(bed)s::text IS NULL OR bed.name = %(bed)s)
+    AND (%(scope)s::text[] IS NULL OR bed.name LIKE ANY(%(scope)s)) ORDER BY bed.name, found.hour LIMIT 120000

@@ -7,6 +7,7 @@ SELECT alert, min(bed) AS bed, split_part(min(rule), '/', 1) AS rule, min(priori
     bool_and(muted_by <> '') FILTER (WHERE kind IN ('fired', 'unmuted', 'unshelved')) AS muted
 FROM alert_event
 WHERE at >= %(start)s AND at < %(end)s AND (%(bed)s::text IS NULL OR bed = %(bed)s)
+    AND (%(scope)s::text[] IS NULL OR bed LIKE ANY(%(scope)s))
 GROUP BY alert
 HAVING bool_or(kind = 'fired')
 ORDER BY fired_at, alert LIMIT 200000

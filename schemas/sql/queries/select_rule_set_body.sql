@@ -1,0 +1,2 @@
+-- One rule set that was published.
+SELECT body FROM rule_set WHERE id = %(number)s
