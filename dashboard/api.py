@@ -82,6 +82,40 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
         """Say that the process serves."""
         return "ok"
 
+    @router.get("/manifest.webmanifest")
+    async def manifest(request: Request) -> Response:
+        """Describe the ward station as an application that a phone can install."""
+        language = _language(request)
+        about = {
+            "name": word("title", language),
+            "short_name": "Vigil",
+            "description": word("supplement", language),
+            "lang": "zh-CN" if language == "zh" else "en",
+            "start_url": "/ward",
+            "display": "standalone",
+            "background_color": "#0a0e13",
+            "theme_color": "#111820",
+            "icons": [{"src": "/assets/icon.svg", "sizes": "any", "type": "image/svg+xml"}],
+        }
+        return Response(json.encode(about), media_type="application/manifest+json")
+
+    @router.get("/worker.js")
+    async def worker() -> Response:
+        """Return the service worker: without a connection it says so, and nothing else."""
+        return Response(_file("worker.js"), media_type="text/javascript")
+
+    @router.get("/offline", response_class=HTMLResponse)
+    async def offline(request: Request) -> HTMLResponse:
+        """Show what an installed page shows without a connection."""
+        language = _language(request)
+        return HTMLResponse(
+            Template(_file("offline.html")).substitute(
+                lang="zh-CN" if language == "zh" else "en",
+                title=word("title", language),
+                offline=word("offline", language),
+            )
+        )
+
     @router.get("/login", response_class=HTMLResponse)
     async def login_page(request: Request) -> HTMLResponse:
         """Show the sign-in form."""
@@ -270,12 +304,16 @@ async def _credentials(request: Request) -> tuple[str, str]:
     return fields.get("username", [""])[0], fields.get("password", [""])[0]
 
 
+def _file(name: str) -> str:
+    return files("dashboard").joinpath(name).read_text("utf-8")
+
+
 def _language(request: Request) -> Language:
     return as_language(request.cookies.get("vigil_language"))
 
 
 def _login_page(language: Language, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    template = Template(files("dashboard").joinpath("login.html").read_text("utf-8"))
+    template = Template(_file("login.html"))
     message = f'<p class="problem" role="alert">{word(problem, language)}</p>' if problem else ""
     keys = ("title", "username", "password", "sign_in", "supplement", "switch")
     page = template.substitute(

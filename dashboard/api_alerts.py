@@ -1,6 +1,6 @@
 """Routes of alerts: what people do to them, why they are, what they cost. Parse, call, return."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
 from alerts.annunciation import SIGNALS
+from alerts.rules import Kind, Rule
 from alerts.rulesets import RuleSet
 from care.roles import May
 from dashboard.api_base import Bed, Who, database, require, see, send, time_ns, within
@@ -21,10 +22,12 @@ from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
 from hub.reads import fetch
+from schemas.alerts import Priority
 from schemas.codec import encode_json
 from schemas.observations import OBSERVATIONS, code
 from schemas.times import MS, S, to_datetime
-from schemas.topics import Kind, format_topic
+from schemas.topics import Kind as TopicKind
+from schemas.topics import format_topic
 from schemas.wire import CommandKind, CommandMessage, ObservationMessage
 
 MINUTE_NS = 60 * S
@@ -61,6 +64,18 @@ class Observations(BaseModel):
 
     values: dict[str, float | str | bool] = Field(min_length=1, max_length=16)
     at: str | None = None
+
+
+def limits(rules: Iterable[Rule]) -> dict[str, tuple[float | None, float | None]]:
+    """Return for each vital the limits, low and high, beyond which a medium alert is raised."""
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for rule in rules:
+        if rule.kind is not Kind.LIMIT or rule.priority is not Priority.MEDIUM:
+            continue
+        [term] = rule.terms
+        low, high = found.get(term.of, (None, None))
+        found[term.of] = (low, term.trigger) if term.above else (term.trigger, high)
+    return found
 
 
 def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes share
@@ -109,7 +124,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             body.reason,
             now + int(body.minutes * MINUTE_NS) if timed else 0,
         )
-        topic = format_topic(name, Kind.COMMANDS)
+        topic = format_topic(name, TopicKind.COMMANDS)
         done = await send(feed, topic, encode_json(message), message.id)
         return JSONResponse({"command": message.id, "done": done}, 202)
 
@@ -127,7 +142,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             except ValueError as error:
                 raise HTTPException(422, str(error)) from None
         message = ObservationMessage(1, uuid4().hex, person.username, at // MS, body.values)
-        topic = format_topic(name, Kind.OBSERVATIONS)
+        topic = format_topic(name, TopicKind.OBSERVATIONS)
         done = await send(feed, topic, encode_json(message), message.id)
         return JSONResponse({"observation": message.id, "done": done}, 202)
 
@@ -210,6 +225,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
             "version": found.version,
             "overlays": [overlay.name for overlay in overlays],
             "rules": [asdict(rule) for rule in pack.rules.values()],
+            "limits": limits(pack.rules.values()),
         }
 
     @router.get("/deliveries")

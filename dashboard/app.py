@@ -3,16 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 import structlog
 import uvicorn
-from dash import Dash, Input, Output, State, ctx, no_update
+from dash import Dash, Input, Output, ctx
 from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.middleware.gzip import GZipMiddleware
@@ -27,22 +24,35 @@ from dashboard.api_rules import RuleServices, make_rules_router
 from dashboard.api_system import make_system_router
 from dashboard.api_ward import make_ward_router
 from dashboard.feed import Feed
-from dashboard.figures import trend_figure
 from dashboard.gate import COOKIE, Gate, Person, Sessions
 from dashboard.identity import Guard
 from dashboard.layout import Place
-from dashboard.words import Language, as_language, word
+from dashboard.words import Language, as_language
 from hub.database import OPTIONS
-from hub.reads import fetch, trend
+from hub.reads import fetch
 from hub.settings import Settings
 from hub.sites import Sites, bed_number
 from schemas.times import from_datetime
-from schemas.topics import check_bed
 
 log = structlog.get_logger()
 
 POOL_WAIT_S = 3.0
-SPANS = {"hour": timedelta(hours=1), "day": timedelta(hours=24)}
+INDEX = """<!DOCTYPE html>
+<html lang="zh-CN">
+<head>
+{%metas%}
+<title>{%title%}</title>
+<link rel="manifest" href="/manifest.webmanifest">
+<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
+{%css%}
+</head>
+<body>
+{%app_entry%}
+{%config%}
+{%scripts%}
+{%renderer%}
+</body>
+</html>"""
 AWAY = (psycopg.OperationalError, PoolTimeout)
 
 
@@ -117,10 +127,15 @@ def make_app(
         serve_locally=True,
         assets_folder=str(Path(__file__).parent / "assets"),
         suppress_callback_exceptions=True,
-        meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
+        assets_ignore=r"LICENSE.*",
+        meta_tags=[
+            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
+            {"name": "theme-color", "content": "#111820"},
+        ],
+        index_string=INDEX,
     )
     dash.layout = layout.shell
-    _add_callbacks(dash, feed, pool, sessions, sites)
+    _add_callbacks(dash, feed, sessions, sites)
     return Gate(server, sessions)
 
 
@@ -139,56 +154,19 @@ async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
             return
 
 
-def _add_callbacks(
-    dash: Dash, feed: Feed, pool: AsyncConnectionPool, sessions: Sessions, sites: Sites
-) -> None:
+def _add_callbacks(dash: Dash, feed: Feed, sessions: Sessions, sites: Sites) -> None:
     @dash.callback(Output("page", "children"), Input("url", "pathname"))
     async def show(path: str) -> Any:
-        """Show the page of a path in the person's language."""
+        """Show the page of a path in the person's language, with the beds they may see."""
         person = await sessions.find(ctx.cookies.get(COOKIE, "")) or Person("", "")
-        bed = path.removeprefix("/bed/") if path.startswith("/bed/") else None
+        seen = [bed for bed in feed.views if person.sees(bed)]
         return layout.page(
-            person, _language(), path, places(sites, list(feed.views)), bed, bed in feed.views
+            person,
+            _language(),
+            path,
+            places(sites, seen),
+            numbers=bool(ctx.cookies.get("vigil_numbers")),
         )
-
-    @dash.callback(
-        Output("trend", "figure"),
-        Output("trend-note", "children"),
-        Output("history", "children"),
-        Input("refresh", "n_intervals"),
-        Input("span", "value"),
-        State("bed-name", "data"),
-    )
-    async def show_trend(_: int, span: str, bed: str) -> Any:
-        """Draw the bed's trends and list its alerts, every ten seconds."""
-        language = _language()
-        end = datetime.now(UTC)
-        start = end - SPANS[span]
-        try:
-            async with pool.connection() as connection:
-                rows = await trend(connection, check_bed(bed), start, end)
-                alerts = await fetch(
-                    connection,
-                    "select_alerts",
-                    bed=bed,
-                    open=False,
-                    limit=50,
-                    since=end - timedelta(hours=24),
-                )
-        except AWAY:
-            return no_update, word("trend_down", language), no_update
-        note = "" if rows else word("trend_empty", language)
-        zone = _zone()
-        figure = trend_figure(rows, start, end, language, zone)
-        return figure, note, layout.history(alerts, language, zone)
-
-
-def _zone() -> tzinfo:
-    """Return the browser's time zone, as it says; UTC when it does not."""
-    try:
-        return ZoneInfo(unquote(ctx.cookies.get("vigil_zone", "UTC")))
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return UTC
 
 
 def _language() -> Language:

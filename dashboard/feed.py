@@ -287,6 +287,8 @@ class Feed:
                 view.sparks.clear()
             view.care, view.news2_ms = care, 0
             self._changed.add(bed)
+            if care != (before.beds.get(bed, NOBODY) if before else NOBODY):
+                self.tell({"what": "care", "bed": bed})
 
     def find_alert(self, bed: str, alert: str) -> AlertEvent | None:
         """Return an open alert of a bed, unit or hospital."""

@@ -1,18 +1,28 @@
-"""The Dash tree: shell, wall and bed page. What lives below ``#wall`` and ``#bed`` is the scripts'.
+"""The Dash tree: the shell of every page. What lives below its empty nodes is the scripts'.
 
 Live numbers never pass through Dash: the nodes here are empty and carry what the scripts need.
 """
 
 import json
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any
 
 from dash import dcc, html
 
+from care.roles import May
 from dashboard.gate import Person
 from dashboard.words import LANGUAGES, Language, script_words, word
 from schemas.waves import CHANNELS
+
+NAVIGATION = (
+    ("/", "wall"),
+    ("/consults", "consults"),
+    ("/ward", "ward"),
+    ("/review", "review"),
+    ("/rules", "rules"),
+    ("/handover", "handover"),
+    ("/system", "system"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +44,47 @@ def page(
     language: Language,
     path: str,
     places: dict[str, Place],
-    bed: str | None,
-    known: bool,  # noqa: FBT001
+    *,
+    numbers: bool = False,
 ) -> Any:
-    """Return the whole page for a path."""
-    content: Any
-    if bed is None:
-        content = html.Main(html.Div(id="wall"), id="main")
-    elif known:
-        content = html.Main(_bed(bed, language), id="main")
-    else:
-        content = html.Main(
-            [
-                html.P(word("no_bed", language).format(bed=bed), className="problem"),
-                dcc.Link(word("back", language), href="/"),
-            ],
-            id="main",
-        )
+    """Return the whole page for a path, with the places that the person may see."""
+    first, _, argument = path.strip("/").partition("/")
     at = LANGUAGES.index(language)
     here = {
         name: {"h": p.hospital[at], "u": p.unit[at], "n": p.number} for name, p in places.items()
     }
     return html.Div(
         [
+            html.A(word("skip", language), href="#main", className="skip"),
             html.Header(
                 [
                     dcc.Link(word("title", language), href="/", className="brand"),
+                    html.Nav(
+                        [
+                            dcc.Link(
+                                word(name, language),
+                                href=href,
+                                className="here" if href == f"/{first}" else "",
+                            )
+                            for href, name in NAVIGATION
+                        ],
+                        **{"aria-label": word("menu", language)},
+                    ),
                     html.Span(id="summary", **{"aria-live": "polite"}),
                     html.Span(className="spring"),
                     html.Span(id="feed-state", role="status"),
                     html.Button(id="sound", type="button"),
+                    html.Button(
+                        word("numbers_on" if numbers else "numbers_off", language),
+                        id="numbers",
+                        type="button",
+                        **{"aria-pressed": str(numbers).lower()},
+                    ),
                     html.Span(person.username, className="person"),
                     html.Button(
                         word("switch", language),
                         id="language",
+                        type="button",
                         **{"data-to": "en" if language == "zh" else "zh"},
                     ),
                     html.Form(
@@ -79,7 +96,12 @@ def page(
                 className="bar",
             ),
             html.Div(id="feed-banner", role="alert"),
-            content,
+            html.Div(word("numbers_says", language), className="numbers-note", hidden=not numbers),
+            html.Main(
+                _content(first, argument, language, places),
+                id="main",
+                **{"aria-label": word("main", language)},
+            ),
             html.Footer(word("supplement", language)),
             html.Div(
                 id="context",
@@ -88,7 +110,14 @@ def page(
                     "data-words": json.dumps(script_words(language), ensure_ascii=False),
                     "data-places": json.dumps(here, ensure_ascii=False),
                     "data-lang": language,
-                    "data-bed": bed or "",
+                    "data-bed": argument if first == "bed" else "",
+                    "data-me": json.dumps(
+                        {
+                            "username": person.username,
+                            "role": person.role,
+                            "may": [what for what in May if person.may(what)],
+                        }
+                    ),
                     "data-channels": json.dumps(
                         {
                             channel.name: {
@@ -109,85 +138,29 @@ def page(
     )
 
 
-def _bed(bed: str, language: Language) -> Any:
-    return html.Div(
-        [
-            html.Div(id="bed"),
-            html.Section(html.Div(id="waves"), className="panel waves"),
-            html.Section(
-                [
-                    html.Div(
-                        [
-                            html.H2(word("trends", language)),
-                            dcc.RadioItems(
-                                id="span",
-                                value="hour",
-                                inline=True,
-                                className="choice",
-                                options=[
-                                    {"label": word(k, language), "value": k}
-                                    for k in ("hour", "day")
-                                ],
-                            ),
-                        ],
-                        className="head",
-                    ),
-                    html.P(id="trend-note", className="note"),
-                    dcc.Graph(
-                        id="trend",
-                        responsive=True,
-                        style={"height": "max(430px, calc(100vh - 640px))"},
-                        config={
-                            "displayModeBar": False,
-                            "locale": "zh-CN" if language == "zh" else "en",
-                        },
-                    ),
-                ],
-                className="panel trends",
-            ),
-            html.Section(
-                [html.H2(word("alert_history", language)), html.Div(id="history")],
-                className="panel",
-            ),
-            dcc.Store(id="bed-name", data=bed),
-            dcc.Interval(id="refresh", interval=10_000),
-        ],
-        className="bed-page",
-    )
-
-
-def _state(row: dict[str, Any]) -> str:
-    """Return the word for what has become of an alert."""
-    if row["kind"] in ("resolved", "finding"):
-        return str(row["kind"])
-    if row["latched"]:
-        return "latched"
-    return "acknowledged" if row["acknowledged_by"] else "open"
-
-
-def history(rows: list[dict[str, Any]], language: Language, zone: tzinfo) -> Any:
-    """Return the bed's alerts of the last day as a list, newest first, in the browser's time."""
-    if not rows:
-        return html.P(word("history_empty", language), className="note")
-    items = []
-    for row in rows:
-        state = _state(row)
-        priority = "technical" if row["technical"] else row["priority"]
-        note = [html.Span(word(state, language), className=f"state {state}")]
-        if row["muted_by"]:
-            note.append(html.Span(word("muted_by", language).format(what=row["muted_by"])))
-        if row["acknowledged_by"]:
-            note.append(html.Span(word("by", language).format(who=row["acknowledged_by"])))
-        if row["delayed"]:
-            note.append(html.Span(word("delayed", language)))
-        items.append(
-            html.Li(
-                [
-                    html.Span(f"{row['onset_at'].astimezone(zone):%H:%M:%S}", className="time"),
-                    html.Span(word(priority, language), className=f"mark {priority}"),
-                    html.Span(row[language], className="sentence"),
-                    *note,
-                ]
-            )
+def _content(first: str, argument: str, language: Language, places: dict[str, Place]) -> Any:
+    """Return the empty nodes of a page, by the first level of its path."""
+    if first == "bed" and argument not in places:
+        return [
+            html.P(word("no_bed", language).format(bed=argument), className="problem"),
+            dcc.Link(word("back", language), href="/"),
+        ]
+    if first == "bed":
+        return html.Div(
+            [
+                html.Div(id="bed"),
+                html.Div(
+                    [
+                        html.Section(html.Div(id="waves"), className="panel waves"),
+                        html.Div(**{"data-screen": "bed", "data-argument": argument}),
+                    ],
+                    className="bed-right",
+                ),
+            ],
+            className="bed-page",
         )
-    return html.Ul(items, className="history")
+    if f"/{first}" in {href for href, _ in NAVIGATION[1:]}:
+        return html.Div(
+            className=f"screen {first}", **{"data-screen": first, "data-argument": argument}
+        )
+    return html.Div(id="wall")

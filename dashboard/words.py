@@ -3,6 +3,9 @@
 from typing import Literal
 
 from care.roles import ROLES
+from dashboard.screen_words import SCREEN_WORDS
+from schemas.observations import OBSERVATIONS
+from schemas.vitals import VITALS
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
@@ -61,17 +64,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "wave_lost": ("波形中断", "No waveform"),
     "wave_off": ("导联/探头脱落", "Lead or sensor off"),
     "wave_buffer": ("缓冲 {n} 秒", "buffered {n} s"),
-    "wave_speed": ("25 毫米/秒", "25 mm/s"),
     "trends": ("趋势", "Trends"),
-    "hour": ("1 小时", "1 h"),
-    "day": ("24 小时", "24 h"),
     "trend_empty": ("此时段无数据", "No data in this period"),
-    "trend_down": (
-        "数据库暂不可用，趋势无法显示；实时数值不受影响",
-        "The database is away: no trends; live numbers are not affected",
-    ),
-    "alert_history": ("24 小时内报警", "Alerts of the last 24 h"),
-    "history_empty": ("24 小时内无报警", "No alerts in the last 24 h"),
     "no_bed": ("没有这张床：{bed}", "No such bed: {bed}"),
     "back": ("返回总览", "Back to the wall"),
     "latched": ("已过，待确认", "Over, to be acknowledged"),
@@ -139,16 +133,21 @@ VITAL_SHORT: dict[str, tuple[str, str]] = {
 ROLE_WORDS: dict[str, tuple[str, str]] = {f"role_{name}": texts for name, texts in ROLES.items()}
 
 
+OBSERVED = {f"obs_{kind.name}": (kind.zh, kind.en) for kind in OBSERVATIONS.values()}
+_VITAL_NAMES = {v.name: (v.zh, v.en) for v in VITALS.values()} | VITAL_SHORT
+_ALL = WORDS | SCREEN_WORDS | ROLE_WORDS | OBSERVED
+
+
 def word(key: str, language: Language) -> str:
     """Return one word or sentence."""
-    return WORDS[key][LANGUAGES.index(language)]
+    return _ALL[key][LANGUAGES.index(language)]
 
 
 def script_words(language: Language) -> dict[str, str]:
     """Return what the scripts in the browser say, short names of vitals included."""
     at = LANGUAGES.index(language)
-    return {key: texts[at] for key, texts in (WORDS | ROLE_WORDS).items()} | {
-        f"vital_{key}": texts[at] for key, texts in VITAL_SHORT.items()
+    return {key: texts[at] for key, texts in _ALL.items()} | {
+        f"vital_{key}": texts[at] for key, texts in _VITAL_NAMES.items()
     }
 
 

@@ -1,5 +1,6 @@
 """What makes the demo a ward: patients in beds, a ladder, people on duty, what nurses observed."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 from psycopg import AsyncConnection
@@ -29,6 +30,7 @@ SPECIAL = {
 EXCEPTION = "quzhou-changshan/icu/bed-04"
 DROWSY = "quzhou-changshan/icu/bed-06"
 STANDBY = "quzhou-longyou/icu/bed-08"
+SURNAMES = "赵钱孙李周吴郑王冯陈褚卫蒋沈韩杨朱秦尤许何吕施张"
 UNOBSERVED = 4
 """Every fourth bed has no observations yet: its NEWS2 is not evaluated."""
 
@@ -39,6 +41,7 @@ async def seed(settings: Settings, database: AsyncConnection, sites: Sites) -> N
     if not await store.read_places(database):
         for number, bed in enumerate(sites.beds()):
             patient = SPECIAL.get(bed, Patient(48 + 3 * (number % 11)))
+            patient = replace(patient, name=SURNAMES[number % len(SURNAMES)] + "演示")
             at = now - (number % 9 + 1) * 6 * HOUR_NS
             stay = await store.admit(database, bed, patient, by=BY, at_ns=at, now_ns=now)
             if bed == EXCEPTION:

@@ -72,6 +72,8 @@
       stop();
       round();
     },
+    /* Play one burst now: the sound check of a shift. */
+    play(priority) { if (ready()) burst(priority); },
     set(on) {
       sound.on = on;
       localStorage.setItem(KEY, on ? "on" : "off");

@@ -3,7 +3,7 @@
    own; a value that is old never looks live. */
 "use strict";
 (() => {
-  const RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
+  const ALIVE_MS = 5000, PHONE = "(max-width: 700px)", RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
   const SVG = "http://www.w3.org/2000/svg";
   const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
@@ -11,40 +11,16 @@
   const ORDER = {high: 0, medium: 1, low: 2};
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
-  const state = {root: null, words: {}, places: {}, lang: "zh", only: "", beds: new Map(), alerts: new Map(), sparks: new Map(),
+  const state = {root: null, places: {}, lang: "zh", only: "", leave: null, beds: new Map(), alerts: new Map(), sparks: new Map(),
                  tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";  // what the server draws is in it too
   document.cookie = `vigil_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=strict`;
-  const paints = [];
-  window.vigil = {paints};  // from the oldest change's arrival at the server to paint, ms: what `vigil bench wall` reads
+  // From the oldest change's arrival at the server to paint, and from a device's measurement to paint, ms: what `vigil bench wall` reads.
+  const paints = [], measured = [];
+  window.vigil = {paints, measured, state};
 
-  const say = (key, fields = {}) =>
-    Object.entries(fields).reduce((text, [k, v]) => text.replace(`{${k}}`, v), state.words[key] || key);
+  const kit = window.vigilKit, {say, make, set, mark, dress, ago, clock} = kit;
   const now = () => performance.now() + state.offset;
-  const make = (tag, className, text) => {
-    const node = document.createElement(tag);
-    if (className) node.className = className;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  };
-  // The page is compared with what we last wrote, kept beside it: reading the DOM back costs more.
-  const set = (node, text) => { 
-    if (node.vigilText === text) return;
-    node.vigilText = text;
-    if (node.firstChild && text) node.firstChild.data = text; else node.textContent = text;
-  };
-  const mark = (node, name, value) => {
-    const known = node.vigilMarks || (node.vigilMarks = {});
-    if (known[name] !== value) { known[name] = value; node.dataset[name] = value; }
-  };
-  const dress = (node, name) => { if (node.vigilClass !== name) { node.vigilClass = name; node.className = name; } };
-  const ago = (ms, form = "ago_") => {
-    const s = Math.max(0, Math.round(ms / 1000));
-    if (s < 120) return say(`${form}s`, {n: s});
-    return s < 7200 ? say(`${form}m`, {n: Math.round(s / 60)}) : say(`${form}h`, {n: Math.round(s / 3600)});
-  };
-  const two = (n) => String(n).padStart(2, "0");
-  const clock = (ms, at = new Date(ms)) => `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 
   /* ---- one vital on the screen ---- */
   const whole = (x) => (x === null || x === undefined ? "–" : String(Math.round(x)));
@@ -140,7 +116,7 @@
     find.setAttribute("aria-label", say("find"));
     find.value = prefs.find;
     find.addEventListener("input", () => prefer({find: find.value.trim().toLowerCase()}));
-    tools.append(choices("order", ["place", "acuity"]), choices("show", ["all", "alarm", "silent"]), hospital, find, make("span", "note"));
+    tools.append(choices("order", ["place", "acuity"]), choices("show", ["all", "alarm", "advice", "silent"]), hospital, find, make("span", "note"));
     drawTools(tools);
   }
   function drawTools(tools) {
@@ -186,6 +162,7 @@
     if (prefs.hospital && tile.id.split("/")[0] !== prefs.hospital) return false;
     if (prefs.show === "alarm" && tile.node.dataset.alarm === "none") return false;
     if (prefs.show === "silent" && tile.node.dataset.stale !== "true") return false;
+    if (prefs.show === "advice" && !(state.beds.get(tile.id) || {}).lo) return false;
     return prefs.find.split(" ").every((part) => tile.words.includes(part));
   }
   function makeTile(id, note) {
@@ -193,7 +170,7 @@
     const node = make("a", "tile"), top = make("div", "top"), cells = make("div", "cells");
     node.href = `/bed/${id}`;
     node.dataset.bed = id;
-    const number = make("span", "num", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`);
+    const number = make("span", "num", say("bed_n", {n: place.n}));
     const badge = make("span", "badge"), age = make("span", "age");
     const scored = make("span", "score"), scoreName = make("span"), scoreNumber = make("span", "s");
     scoreNumber.dataset.vital = "news2";
@@ -212,9 +189,10 @@
       lines[name].setAttribute("class", name);
       spark.append(lines[name]);
     }
-    node.append(top, make("div", "place", `${place.h} ${place.u}`), cells, scored, spark);
+    const people = make("div", "people");
+    node.append(top, make("div", "place", `${place.h} ${place.u}`), cells, scored, people, spark);
     const words = `${place.h} ${place.u} ${number.textContent} ${id}`.toLowerCase();
-    const tile = {node, badge, age, parts, note, id, words, score: scored, scoreName, scoreNumber, scoreTrend, lines};
+    const tile = {node, badge, age, parts, note, id, words, people, score: scored, scoreName, scoreNumber, scoreTrend, lines};
     state.tiles.set(id, tile);
     drawSpark(tile);
     return tile;
@@ -270,7 +248,20 @@
     mark(tile.scoreNumber, "measured", s.total === null ? "" : String(s.at));
     set(tile.scoreTrend, s.change ? ` ${s.change > 0 ? "↑" : "↓"}${Math.abs(s.change)}` : "");
     mark(tile.score, "risk", s.risk);
+    set(tile.people, doing(bed));
+    mark(tile.people, "urgent", String(!!(bed && (bed.q || (bed.lo && (bed.lo[0] || (bed.lo[4] && bed.lo[4] < now())))))));
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
+  }
+  // What people are doing about a bed: a question of identity, a consult that waits, open advice, who looks on.
+  function doing(bed) {
+    if (!bed) return "";
+    const said = [], [waiting, active, proposed, agreed, due] = bed.lo || [0, 0, 0, 0, 0];
+    if (bed.q) said.push(`? ${say("identity")}`);
+    if (waiting) said.push(`☎ ${say("consult_waits")}`);
+    if (proposed + agreed) said.push(`✎ ${say("advice_n", {n: proposed + agreed})}${due && due < now() ? ` ${say("overdue")}` : ""}`);
+    else if (active) said.push(`☎ ${say("consult")}`);
+    if (bed.w) said.push(`◉ ${bed.w.join(" ")}`);
+    return said.join("  ");
   }
   function drawAll() {
     const counts = new Map();
@@ -303,8 +294,9 @@
     for (const a of state.alerts.values()) if (!a.muted) count[a.pri] += 1;
     const words = (c) => ["high", "medium", "low"].filter((p) => c[p]).map((p) => `${say(p)} ${c[p]}`).join(" · ");
     const others = state.only ? words(state.others) : "";
+    const waiting = [...state.beds.values()].filter((b) => b.lo && b.lo[0]).length;
     const failed = state.undelivered ? `⚠ ${say("undelivered", {n: state.undelivered})}` : "";
-    set(node, [words(count) || say("no_alerts"), others && `${say("other_beds")} ${others}`, failed].filter(Boolean).join("  |  "));
+    set(node, [words(count) || say("no_alerts"), waiting && `☎ ${say("consults_wait", {n: waiting})}`, others && `${say("other_beds")} ${others}`, failed].filter(Boolean).join("  |  "));
     mark(node, "others", state.only && state.others.high ? "high" : "none");
     drawSound();
   }
@@ -347,7 +339,7 @@
     }
     if (alert.role && !alert.ack) item.append(make("div", "done told", say("told", {who: say(`role_${alert.role}`)})));
     if (alert.ack) item.append(make("div", "done", `✓ ${say("by", {who: alert.ack})}`));
-    else {
+    else if (kit.may("alerts")) {
       const button = make("button", "", say("acknowledge"));
       button.type = "button";
       button.addEventListener("click", () => act(alert, button, "acknowledge"));
@@ -361,7 +353,17 @@
       }
       item.append(buttons);
     }
+    if (!kit.isPlace(alert.bed)) item.append(more(alert));
     return item;
+  }
+  function more(alert) {
+    const links = make("div", "links"), why = make("button", "link", say("why")), ask = make("button", "link", say("consult_from"));
+    why.type = ask.type = "button";
+    why.addEventListener("click", () => kit.why(alert.bed, alert.rule, alert.onset));
+    ask.addEventListener("click", () => kit.openConsult(alert.bed, alert));
+    links.append(why);
+    if (kit.may("consult")) links.append(ask);
+    return links;
   }
   async function act(alert, button, what) {
     button.disabled = true;
@@ -412,6 +414,14 @@
     drawSummary();
   }
 
+  window.vigil.alertItem = alertItem;
+  window.vigil.act = act;
+  window.vigil.drawCell = drawCell;
+  window.vigil.makeCell = makeCell;
+  window.vigil.score = score;
+  window.vigil.isStale = isStale;
+  window.vigil.together = together;
+
   /* ---- one bed ---- */
   let big = null;
   function drawBed(node) {
@@ -419,13 +429,15 @@
     const title = make("div", "bed-title"), back = make("a", "back", `← ${say("wall")}`);
     back.href = "/";
     const age = make("span", "where"), care = make("div", "care");
-    title.append(back, make("h1", "", state.lang === "zh" ? `${place.n}床` : `Bed ${place.n}`),
+    title.append(back, make("h1", "", say("bed_n", {n: place.n})),
                  make("span", "where", `${place.h} ${place.u}`), age);
     const grid = make("div", "big"), rail = make("div", "rail");
     rail.id = "rail";
     const parts = BIG.map(makeCell);
     grid.append(...parts.map((p) => p.node));
-    node.replaceChildren(title, care, grid, rail);
+    const patient = make("div");
+    patient.id = "patient";
+    node.replaceChildren(title, patient, care, grid, rail);
     big = {parts, age, care};
     drawNumbers();
     drawRail();
@@ -447,7 +459,7 @@
 
   // What is not as usual with this patient: state of the bed, score, limits of treatment, limits changed for them.
   function drawCare(bed) {
-    const at = (ms) => { const d = new Date(ms); return `${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(ms).slice(0, 5)}`; };
+    const at = kit.stamp;
     const notes = [];
     if (bed) {
       const s = score(bed);
@@ -473,11 +485,11 @@
   /* ---- the socket ---- */
   function take(text) {
     const frame = JSON.parse(text);
-    state.offset = frame.t - performance.now();
+    state.offset = kit.offset = frame.t - performance.now();
     state.heard = performance.now();
     state.retry = 0;
     if (frame.full) { state.beds.clear(); state.alerts.clear(); state.sparks = new Map(Object.entries(frame.sparks || {})); }
-    for (const bed of frame.b) { state.beds.set(bed.id, bed); if (!state.only) noteSpark(bed); }
+    for (const bed of frame.b) { state.beds.set(bed.id, bed); if (state.tiles.size) noteSpark(bed); }
     for (const alert of frame.a) {
       if (alert.open) state.alerts.set(alert.id, alert);
       else state.alerts.delete(alert.id);
@@ -492,10 +504,19 @@
       if (fresh) { const wards = document.querySelector("#wall .wards"); if (wards) { drawWards(wards); drawAll(); } }
     }
     if (frame.a.length || frame.full) drawRail();
+    if (!document.getElementById("rail")) drawSummary();
+    if (state.draw) state.draw(frame);
+    if (frame.news_lost || frame.full) kit.tell(null);
+    else for (const news of frame.news || []) kit.tell(news);
     drawFeed();
     if (frame.b.length) requestAnimationFrame(() => {
       const channel = new MessageChannel();
-      channel.port1.onmessage = () => { paints.push(Date.now() - frame.arrived); if (paints.length > PAINTS_KEPT) paints.shift(); };
+      channel.port1.onmessage = () => {
+        const at = Date.now();
+        paints.push(at - frame.arrived);
+        for (const bed of frame.b) if (bed.v.hr && at - bed.r < FRESH_MS) measured.push(at - bed.v.hr[1]);
+        for (const kept of [paints, measured]) if (kept.length > PAINTS_KEPT) kept.splice(0, kept.length - PAINTS_KEPT);
+      };
       channel.port2.postMessage(0);
     });
   }
@@ -512,11 +533,18 @@
     mark(light, "state", problem ? "bad" : state.heard ? "ok" : "wait");
     set(light, problem ? say("stale") : state.heard ? say("live") : say("connecting"));
   }
+  // A sign of life: who hears nothing of a screen takes nobody for a receiver there. A phone is a secondary one.
+  function alive() {
+    if (!state.socket || state.socket.readyState !== WebSocket.OPEN) return;
+    const sorted = paints.slice(-500).sort((a, b) => a - b), at = (q) => (sorted.length ? Math.round(sorted[Math.floor((sorted.length - 1) * q)]) : 0);
+    state.socket.send(JSON.stringify({phone: matchMedia(PHONE).matches, paint: [at(0.5), at(0.99)]}));
+  }
   function connect() {
-    if (state.socket) { state.socket.onclose = null; state.socket.close(); }
+    if (state.socket) { state.socket.onclose = null; state.socket.close(); state.socket = null; }
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}${state.only ? `/ws/bed/${state.only}` : "/ws/wall"}`);
+    const socket = new WebSocket(`${scheme}://${location.host}${state.only ? `/ws/bed/${state.only}` : "/ws/wall"}${kit.numbers ? "?numbers=1" : ""}`);
     state.socket = socket;
+    socket.onopen = alive;
     socket.onmessage = (event) => take(event.data);
     socket.onclose = (event) => {
       if (state.socket !== socket) return;
@@ -527,11 +555,6 @@
   }
 
   /* ---- attach to what Dash drew ---- */
-  function go(path) {
-    history.pushState({}, "", path);
-    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
-    window.scrollTo(0, 0);
-  }
   document.addEventListener("keydown", (event) => {
     const find = document.getElementById("find");
     if (event.key !== "/" || !find || event.target.closest("input, select, textarea")) return;
@@ -540,9 +563,14 @@
   });
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a");
-    if (link && link.closest("#wall, #bed") && !event.metaKey && !event.ctrlKey && event.button === 0) {
+    const path = link && link.getAttribute("href");
+    if (path && path.startsWith("/") && !path.startsWith("/api/") && !link.target && !event.metaKey && !event.ctrlKey && event.button === 0) {
       event.preventDefault();
-      go(link.getAttribute("href"));
+      kit.go(path);
+    }
+    if (event.target.id === "numbers") {
+      document.cookie = `vigil_numbers=${kit.numbers ? "" : "1"};path=/;max-age=31536000;samesite=strict`;
+      location.reload();
     }
     if (event.target.id === "sound") window.vigilSound.set(window.vigilSound.state() !== "on");
     if (event.target.id === "language") {
@@ -554,9 +582,13 @@
     const context = document.getElementById("context");
     if (!context || context === state.root) return;
     state.root = context;
-    state.words = JSON.parse(context.dataset.words);
-    state.places = JSON.parse(context.dataset.places);
-    state.lang = context.dataset.lang;
+    if (state.leave) state.leave();
+    state.leave = state.draw = null;
+    kit.words = JSON.parse(context.dataset.words);
+    state.places = kit.places = JSON.parse(context.dataset.places);
+    state.lang = kit.lang = context.dataset.lang;
+    kit.me = JSON.parse(context.dataset.me);
+    kit.numbers = document.cookie.includes("vigil_numbers=1");
     document.documentElement.lang = state.lang === "zh" ? "zh-CN" : "en";
     big = null;
     state.only = document.getElementById("bed") ? context.dataset.bed : "";
@@ -564,10 +596,14 @@
     const wall = document.getElementById("wall"), bed = document.getElementById("bed");
     if (wall) drawWall(wall);
     if (bed) drawBed(bed);
-    if (wall || bed) connect();
+    const screen = document.querySelector("[data-screen]");
+    if (screen) state.leave = kit.screens.get(screen.dataset.screen)(screen, screen.dataset.argument || "") || null;
+    connect();
     drawFeed();
   }
   new MutationObserver(attach).observe(document.documentElement, {childList: true, subtree: true});
-  setInterval(() => { if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); drawFeed(); }, 1000);
+  if ("serviceWorker" in navigator) navigator.serviceWorker.register("/worker.js").catch(() => {});  // only installing needs it
+  setInterval(() => { if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); if (state.draw) state.draw(null); drawFeed(); }, 1000);
+  setInterval(alive, ALIVE_MS);
   attach();
 })();

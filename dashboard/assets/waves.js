@@ -1,10 +1,11 @@
 /* The sweeping waveforms of one bed. Samples come from a socket of their own, in the device's time;
    a playback clock runs behind them by as much as their arrival is uneven (the buffer, which is
    shown), so that the trace moves evenly. Each animation frame draws only what is new, behind an
-   erase bar. What did not arrive is a gap; an old trace never looks live. */
+   erase bar. What did not arrive is a gap; an old trace never looks live. Speed and gain are chosen;
+   frozen, the picture stands and a drag measures time and height. */
 "use strict";
 (() => {
-  const SPEED_MM_S = 25, PX_PER_MM = 96 / 25.4, KEEP_MS = 40000, STATS_MS = 15000, MARGIN_MS = 25, IN_TIME = 0.97, RETRY_MAX_MS = 5000;
+  const kit = window.vigilKit, SPEEDS = [6.25, 12.5, 25, 50], GAINS = [0.5, 1, 2, 4], PX_PER_MM = 96 / 25.4, KEEP_MS = 90000, STATS_MS = 15000, MARGIN_MS = 25, IN_TIME = 0.97, RETRY_MAX_MS = 5000;
   const LANES_MAX = 5, ERASE_PX = 16, NO_SAMPLE = -32768, LOST_MS = 2500, RESYNC_MS = 4000;
   const COLOURS = {ecg: "--hr", pleth: "--spo2", pressure: "--bp", resp: "--rr", co2: "--temp", other: "--text"};
   const FIXED = {ecg: 1.2};  // mV: the least that a lane spans, so that noise does not look like a beat
@@ -12,8 +13,13 @@
   window.vigilWaves = stats;  // what the benchmark and the tests read
   let view = null;
 
-  const words = (v, key, fields = {}) =>
-    Object.entries(fields).reduce((text, [k, x]) => text.replace(`{${k}}`, x), v.words[key] || key);
+  const chosen = {speed: 25, gain: 1, ...JSON.parse(localStorage.getItem("vigil_waves") || "{}")};
+  function choose(v, changes) {
+    Object.assign(chosen, changes);
+    localStorage.setItem("vigil_waves", JSON.stringify(chosen));
+    for (const lane of v.lanes.values()) lane.drawn = null;
+    if (v.frozen !== null) redraw(v);
+  }
 
   /* ---- a chunk off the socket: docs/wire.md ---- */
   function readChunk(buffer) {
@@ -73,11 +79,16 @@
     node.className = "lane"; label.className = "lane-name"; range.className = "lane-range"; state.className = "lane-state";
     node.dataset.channel = channel;
     label.textContent = known.name;
-    node.append(canvas, label, range, state);
+    const calliper = document.createElement("div");
+    calliper.className = "calliper";
+    calliper.hidden = true;
+    calliper.append(document.createElement("span"));
+    node.append(canvas, label, range, state, calliper);
     const colour = getComputedStyle(document.documentElement).getPropertyValue(COLOURS[known.kind] || "--text").trim();
     label.style.color = colour;
-    const lane = {channel, kind: known.kind, order: known.order, node, label, range, state, canvas, colour,
+    const lane = {channel, kind: known.kind, order: known.order, node, label, range, state, canvas, colour, calliper, unit: {ecg: "mV", pressure: "mmHg"}[known.kind] || "",
                   pen: canvas.getContext("2d"), chunks: [], low: 0, high: 1, scaled: 0, drawn: null, width: 0, height: 0, spoke: ""};
+    canvas.addEventListener("pointerdown", (event) => measure(v, lane, event));
     v.lanes.set(channel, lane);
     const order = [...v.lanes.values()].sort((a, b) => a.order - b.order || (a.channel < b.channel ? -1 : 1));
     order.forEach((l, i) => { l.node.hidden = i >= LANES_MAX; v.box.append(l.node); });
@@ -92,9 +103,15 @@
     lane.pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     lane.pen.lineWidth = 1.6; lane.pen.lineJoin = "round"; lane.pen.strokeStyle = lane.colour;
   }
-  const windowMs = (lane) => lane.width / (SPEED_MM_S * PX_PER_MM) * 1000;
+  const windowMs = (lane) => lane.width / (chosen.speed * PX_PER_MM) * 1000;
   const place = (lane, t) => { const w = windowMs(lane); return ((t % w) + w) % w / w * lane.width; };
-  const level = (lane, value) => lane.height - 6 - (value - lane.low) / (lane.high - lane.low) * (lane.height - 22);
+  const level = (lane, value) => {
+    const share = (value - lane.low) / (lane.high - lane.low);
+    return lane.height - 6 - (0.5 + (share - 0.5) * chosen.gain) * (lane.height - 22);
+  };
+  const valueAt = (lane, y) => lane.low + (0.5 + ((lane.height - 6 - y) / (lane.height - 22) - 0.5) / chosen.gain) * (lane.high - lane.low);
+  // When frozen: the device time under a place of the lane; right of the newest stands the sweep before.
+  function timeAt(lane, x, t) { const w = windowMs(lane); return t - (((place(lane, t) - x) % lane.width) + lane.width) % lane.width / lane.width * w; }
 
   /* Choose the lane's range from what it holds; only when it no longer fits, so that it stands still. */
   function fit(lane, now) {
@@ -167,7 +184,7 @@
     if (say === lane.spoke) return;
     lane.spoke = say;
     lane.node.dataset.state = say || "ok";
-    lane.state.textContent = say ? words(v, say) : "";
+    lane.state.textContent = say ? kit.say(say) : "";
   }
 
   function frame(now) {
@@ -176,6 +193,8 @@
     v.raf = requestAnimationFrame(frame);
     const t = tick(v.clock, now);
     if (t === null) return;
+    v.t = t;
+    if (v.frozen !== null) return;
     let any = false;
     for (const lane of v.lanes.values()) if (!lane.node.hidden) {
       draw(lane, t, now);
@@ -188,10 +207,91 @@
     if (now - v.spoken > 500) {
       v.spoken = now;
       stats.buffer_ms = Math.round(buffered(v.clock));
-      const state = now - stats.heard > LOST_MS ? words(v, "wave_lost") : words(v, "wave_buffer", {n: (stats.buffer_ms / 1000).toFixed(1)});
-      v.delay.textContent = `${words(v, "wave_speed")} · ${state}`;
+      const state = now - stats.heard > LOST_MS ? kit.say("wave_lost") : kit.say("wave_buffer", {n: (stats.buffer_ms / 1000).toFixed(1)});
+      v.delay.textContent = state;
       for (const lane of v.lanes.values()) speak(v, lane, t);
     }
+  }
+
+  /* ---- frozen: the picture stands, a drag measures ---- */
+  function redraw(v) {
+    for (const lane of v.lanes.values()) {
+      if (lane.node.hidden) continue;
+      lane.drawn = null;
+      draw(lane, v.frozen, performance.now());
+    }
+  }
+  function freeze(v) {
+    v.frozen = v.frozen === null ? v.t : null;
+    v.box.classList.toggle("frozen", v.frozen !== null);
+    v.held.textContent = v.frozen === null ? "" : kit.say("frozen_at", {at: kit.clock(v.frozen)});
+    v.freeze.setAttribute("aria-pressed", String(v.frozen !== null));
+    v.actions.hidden = true;
+    v.span = null;
+    for (const lane of v.lanes.values()) { lane.drawn = null; lane.calliper.hidden = true; }
+  }
+  function measure(v, lane, event) {
+    if (v.frozen === null || event.button !== 0) return;
+    const box = lane.canvas.getBoundingClientRect(), x0 = event.clientX - box.left, y0 = event.clientY - box.top;
+    lane.canvas.setPointerCapture(event.pointerId);
+    for (const other of v.lanes.values()) other.calliper.hidden = true;
+    const move = (e) => {
+      const x1 = Math.min(box.width, Math.max(0, e.clientX - box.left)), y1 = Math.min(box.height, Math.max(0, e.clientY - box.top));
+      const [left, right] = x0 < x1 ? [x0, x1] : [x1, x0], ms = (right - left) / lane.width * windowMs(lane);
+      const height = Math.abs(valueAt(lane, y1) - valueAt(lane, y0));
+      lane.calliper.hidden = false;
+      Object.assign(lane.calliper.style, {left: `${left}px`, width: `${right - left}px`});
+      const rate = ms > 150 ? ` · ${Math.round(60000 / ms)} /min` : "";
+      lane.calliper.firstChild.textContent = `${Math.round(ms)} ms${rate}${lane.unit ? ` · ${height.toFixed(lane.unit === "mV" ? 2 : 0)} ${lane.unit}` : ""}`;
+      const times = [timeAt(lane, left, v.frozen), timeAt(lane, right, v.frozen)].sort((a, b) => a - b);
+      v.span = {start: Math.round(times[0]), end: Math.round(times[1]), signal: lane.channel, ms};
+    };
+    const up = () => {
+      lane.canvas.removeEventListener("pointermove", move);
+      lane.canvas.removeEventListener("pointerup", up);
+      v.actions.hidden = !v.span;
+    };
+    lane.canvas.addEventListener("pointermove", move);
+    lane.canvas.addEventListener("pointerup", up);
+  }
+  /* A picture of the lanes as they stand, for a consult. */
+  async function picture(v) {
+    const lanes = [...v.lanes.values()].filter((l) => !l.node.hidden && l.width);
+    if (!lanes.length) return null;
+    const sheet = document.createElement("canvas"), pen = sheet.getContext("2d"), style = getComputedStyle(document.documentElement);
+    sheet.width = lanes[0].canvas.width;
+    sheet.height = lanes.reduce((sum, l) => sum + l.canvas.height, 0) + 26;
+    pen.fillStyle = style.getPropertyValue("--bg");
+    pen.fillRect(0, 0, sheet.width, sheet.height);
+    let y = 0;
+    pen.font = "14px sans-serif";
+    for (const lane of lanes) {
+      pen.drawImage(lane.canvas, 0, y);
+      pen.fillStyle = lane.colour;
+      pen.fillText(lane.label.textContent, 6, y + 16);
+      y += lane.canvas.height;
+    }
+    pen.fillStyle = style.getPropertyValue("--text");
+    const at = v.frozen ?? v.t ?? 0;
+    pen.fillText(`${kit.bedName(v.bed)} · ${kit.stamp(at)} · ${chosen.speed} mm/s`, 6, y + 18);
+    return new Promise((done) => { sheet.toBlob(done, "image/png"); });
+  }
+  stats.picture = () => (view ? picture(view) : null);
+  function makeTools(v) {
+    const tools = document.createElement("div");
+    tools.className = "wave-tools";
+    const speeds = kit.choice(kit.say("speed"), SPEEDS.map((s) => [s, `${s}`]), chosen.speed, (speed) => choose(v, {speed}));
+    const gains = kit.choice(kit.say("gain"), GAINS.map((g) => [g, `×${g}`]), chosen.gain, (gain) => choose(v, {gain}));
+    v.freeze = kit.button(kit.say("freeze"), () => freeze(v));
+    v.freeze.setAttribute("aria-pressed", "false");
+    v.freeze.id = "freeze";
+    v.held = kit.make("span", "held");
+    v.actions = kit.make("span", "span-actions");
+    v.actions.hidden = true;
+    if (kit.may("annotate")) v.actions.append(kit.button(kit.say("annotate"), () => kit.annotate(v.bed, v.span)));
+    if (kit.may("consult")) v.actions.append(kit.button(kit.say("to_consult"), () => kit.attach(v.bed, v.span, () => picture(v))));
+    tools.append(speeds, kit.make("span", "note", "mm/s"), gains, v.freeze, v.held, v.actions);
+    return tools;
   }
 
   /* ---- the socket ---- */
@@ -234,15 +334,19 @@
     const node = document.getElementById("waves"), context = document.getElementById("context");
     if (view && view.node === node) return;
     leave();
-    if (!node || !context) return;
-    const text = JSON.parse(context.dataset.words), head = document.createElement("div"), title = document.createElement("h2");
+    if (!node || !context || document.cookie.includes("vigil_numbers=1")) return;
+    const head = document.createElement("div"), title = document.createElement("h2");
     const delay = document.createElement("span"), note = document.createElement("p"), box = document.createElement("div");
     head.className = "head"; delay.className = "note"; note.className = "note"; box.className = "lanes";
+    const text = JSON.parse(context.dataset.words);
     title.textContent = text.waves; note.textContent = text.no_waves;
-    head.append(title, delay);
+    view = {node, box, delay, note, channels: JSON.parse(context.dataset.channels), bed: context.dataset.bed,
+            lanes: new Map(), clock: makeClock(), socket: null, retry: 0, spoken: 0, raf: 0, frozen: null, t: null, span: null};
+    kit.words = text;
+    kit.me = JSON.parse(context.dataset.me);
+    kit.places = JSON.parse(context.dataset.places);
+    head.append(title, makeTools(view), delay);
     node.replaceChildren(head, note, box);
-    view = {node, box, delay, note, words: text, channels: JSON.parse(context.dataset.channels), bed: context.dataset.bed,
-            lanes: new Map(), clock: makeClock(), socket: null, retry: 0, spoken: 0, raf: 0};
     stats.draws = stats.underruns = stats.chunks = stats.gaps = 0;
     connect(view);
     view.raf = requestAnimationFrame(frame);
