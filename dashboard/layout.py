@@ -97,11 +97,7 @@ def page(
             ),
             html.Div(id="feed-banner", role="alert"),
             html.Div(word("numbers_says", language), className="numbers-note", hidden=not numbers),
-            html.Main(
-                _content(first, argument, language, places),
-                id="main",
-                **{"aria-label": word("main", language)},
-            ),
+            html.Main(_content(first, argument, language, places), id="main"),
             html.Footer(word("supplement", language)),
             html.Div(
                 id="context",

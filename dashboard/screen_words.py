@@ -25,7 +25,6 @@ SCREEN_WORDS: dict[str, tuple[str, str]] = {
     "last": ("最近", "Last"),
     "loading": ("正在载入…", "Loading…"),
     "lost_try": ("连接中断，请重试", "Connection lost; try again"),
-    "main": ("主要内容", "Main content"),
     "menu": ("页面", "Pages"),
     "more": ("更多", "More"),
     "no": ("否", "No"),

@@ -345,6 +345,7 @@
     kit.words = text;
     kit.me = JSON.parse(context.dataset.me);
     kit.places = JSON.parse(context.dataset.places);
+    delay.className = "note delay";
     head.append(title, makeTools(view), delay);
     node.replaceChildren(head, note, box);
     stats.draws = stats.underruns = stats.chunks = stats.gaps = 0;

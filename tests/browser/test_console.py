@@ -83,7 +83,7 @@ def test_bed_page_shows_numbers_trend_and_alerts_and_leads_back(sign_in, monitor
     tile(page, "w/icu/bed-03").click()
     expect(page.get_by_role("heading", name="3床")).to_be_visible()
     expect(page.locator('.big [data-vital="spo2"]')).to_have_text("97")
-    page.wait_for_selector("#trend .js-plotly-plot .scatterlayer path", timeout=20_000)
+    page.wait_for_selector(".charts canvas", timeout=20_000)
     page.get_by_text("24 小时", exact=True).click()
     page.get_by_text("← 总览").click()
     expect(tile(page, "w/icu/bed-03")).to_be_visible()
@@ -185,7 +185,7 @@ def test_waveforms_sweep_and_a_lost_feed_is_said_and_leaves_no_old_trace(sign_in
     assert wide > 60
     page.wait_for_timeout(1000)
     assert page.evaluate("window.vigilWaves.draws") - before > 20
-    expect(page.locator(".waves .head .note")).to_contain_text("缓冲")
+    expect(page.locator(".waves .delay")).to_contain_text("缓冲")
     again = sign_in("expert")
     again.goto(again.url + "bed/w/icu/bed-04")
     again.wait_for_selector(".lane")

@@ -106,13 +106,17 @@ class Hub:
         return json.loads(done.stdout) if done.stdout else None
 
     def account(
-        self, name: str, password: str = "long enough", role: str = "remote-intensivist"
+        self,
+        name: str,
+        password: str = "long enough",
+        role: str = "remote-intensivist",
+        scope: tuple[str, ...] = (),
     ) -> None:
         """Create an account. In a thread of its own: Playwright keeps a loop in this one."""
 
         async def create() -> None:
             async with await psycopg.AsyncConnection.connect(self.settings.database_address) as c:
-                await accounts.set_account(c, name, password, role)
+                await accounts.set_account(c, name, password, role, scope)
 
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, create()).result()

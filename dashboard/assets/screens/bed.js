@@ -37,6 +37,7 @@
     return {times, column};
   }
 
+  kit.spread = spread;
   kit.screens.set("bed", (node, bed) => {
     const charts = make("div", "charts"), lane = make("div", "events"), note = make("p", "note"), rest = make("div", "under");
     const panel = make("section", "panel trends"), head = make("div", "head");
@@ -127,10 +128,11 @@
     }
     function chosen(u) {
       const {left, width} = u.select;
+      if (u.over !== pressed || width < 5) return;  // the other charts are told of the same drag
       const start = Math.round(u.posToVal(left, "x") * 1000), end = Math.round(u.posToVal(left + width, "x") * 1000);
       if (mode === "annotate") {
-        kit.annotate(bed, {start, end: width < 5 ? start : Math.min(end, Math.round(kit.now())), signal: ""});
-      } else if (width >= 5 && end - start > 20000) { fixed = [start, end]; load(); }
+        kit.annotate(bed, {start, end: Math.min(end, Math.round(kit.now())), signal: ""});
+      } else if (end - start > 20000) { fixed = [start, end]; load(); }
       u.setSelect({left: 0, width: 0, top: 0, height: 0}, false);
     }
     function tell(u) {
@@ -139,10 +141,12 @@
       const values = plots.flatMap((p) => p.series.slice(1).map((s, k) => [s.label, p.data[k + 1][i]])).filter(([name, v]) => name && name !== "min" && name !== "max" && v !== null && v !== undefined);
       note.textContent = `${kit.stamp(u.data[0][i] * 1000)} · ${values.map(([name, v]) => `${name} ${v}`).join(" · ")}`;
     }
+    let pressed = null, pressedAt = 0;
+    charts.addEventListener("mousedown", (event) => { pressed = event.target.closest(".u-over"); pressedAt = event.clientX; }, {capture: true});
     charts.addEventListener("click", (event) => {
-      if (mode !== "annotate" || !plots.length) return;
+      if (mode !== "annotate" || !plots.length || Math.abs(event.clientX - pressedAt) >= 5) return;
       const u = plots[0], box = u.over.getBoundingClientRect(), at = Math.round(u.posToVal(event.clientX - box.left, "x") * 1000);
-      if (!document.querySelector("dialog[open]")) kit.annotate(bed, {start: at, end: at, signal: ""});
+      kit.annotate(bed, {start: at, end: at, signal: ""});
     });
     /* What happened, on the axis of the trends: alerts, annotations, observations, advice. */
     function drawEvents() {

@@ -1,8 +1,9 @@
-from datetime import UTC, datetime, timedelta, timezone
+import re
 from itertools import pairwise
+from pathlib import Path
 
 from alerts.derive import Observed
-from dashboard.figures import trend_figure
+from dashboard.screen_words import SCREEN_WORDS
 from dashboard.views import (
     BedView,
     alarm_state,
@@ -14,7 +15,7 @@ from dashboard.views import (
     score,
 )
 from dashboard.words import WORDS, script_words
-from schemas.times import MS, S, to_datetime
+from schemas.times import MS, S
 from tests.support.readings import T0, feed, pipeline, reading
 
 DRAWN = ("hr", "spo2", "rr", "abp_sys", "abp_mean", "nibp_sys", "nibp_mean", "temp")
@@ -63,30 +64,25 @@ def test_silent_bed_is_technical():
     assert alarm_state(view) == "technical"
 
 
-def test_trend_draws_a_gap_as_a_gap():
-    rows = [
-        {"at": to_datetime(T0 + t * S), **dict.fromkeys(DRAWN), "hr": 70.0}
-        for t in [*range(10), *range(100, 110)]
-    ]
-    figure = trend_figure(rows, rows[0]["at"], rows[-1]["at"], "zh", UTC)
-    [trace] = figure["data"]
-    assert trace["y"].count(None) == 1
-    assert trace["connectgaps"] is False
-
-
 def test_every_word_is_in_both_languages():
-    assert all(len(texts) == 2 and all(texts) for texts in WORDS.values())
+    words = WORDS | SCREEN_WORDS
+    assert all(len(texts) == 2 and all(texts) for texts in words.values())
+    assert not WORDS.keys() & SCREEN_WORDS.keys()
     assert script_words("zh").keys() == script_words("en").keys()
 
 
-def test_times_of_a_trend_are_the_browsers():
-    rows = [{"at": to_datetime(T0 + t * S), **dict.fromkeys(DRAWN), "hr": 70.0} for t in (0, 1)]
-    zone = timezone(timedelta(hours=8))
-    here, there = (
-        trend_figure(rows, rows[0]["at"], rows[1]["at"], "zh", z)["data"][0]["x"][0]
-        for z in (UTC, zone)
-    )
-    assert datetime.fromisoformat(there) - datetime.fromisoformat(here) == timedelta(hours=8)
+SAID = re.compile(r'say\("([A-Za-z0-9_-]+)"')
+EITHER = re.compile(r'say\([^()]*\? "([a-z0-9_]+)" : "([a-z0-9_]+)"')
+
+
+def test_every_word_that_a_script_says_is_there():
+    said = set()
+    for path in Path("dashboard/assets").rglob("*.js"):
+        text = path.read_text("utf-8")
+        said |= set(SAID.findall(text))
+        said |= {word for pair in EITHER.findall(text) for word in pair}
+    assert len(said) > 200
+    assert said - script_words("zh").keys() == set()
 
 
 def test_a_bed_page_is_told_of_alerts_elsewhere_that_nobody_has_taken():
