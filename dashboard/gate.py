@@ -34,6 +34,7 @@ OPEN_PATHS = frozenset(
 )
 PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system")
 """The first level of each page's path: without a sign-in it leads there."""
+OPEN_FOLDER = "/assets/fonts/"
 VERIFIED_S = 60.0
 CACHED = 2_000
 HEADERS = (
@@ -112,7 +113,7 @@ class Gate:
             return
         token = read_cookie(headers.get("cookie", ""), COOKIE)
         person = await self._sessions.find(token) if token else None
-        if person is None and path not in OPEN_PATHS:
+        if person is None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
             if scope["type"] == "http" and _is_page(path):
                 await _redirect(send, "/login")
             else:

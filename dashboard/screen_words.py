@@ -73,6 +73,14 @@ SCREEN_WORDS: dict[str, tuple[str, str]] = {
     "consults_wait": ("{n} 个会诊待接", "{n} consults wait"),
     "advice_n": ("建议 {n}", "Advice {n}"),
     "overdue": ("已超时", "overdue"),
+    "outage": (
+        "⚠ {name} 离线：自 {since} 起 {ago}，{n} 张床无数据。床旁监护仪仍在报警。",
+        "⚠ {name} is offline: since {since}, {ago}, {n} beds. Their monitors alarm at the bedside.",
+    ),
+    "outage_over": (
+        "{name} 已恢复：{from}–{to} 离线，期间 {n} 条报警为事后得知",
+        "{name} is back: offline {from}–{to}; {n} alerts of that time are known only now",
+    ),
     # why
     "why": ("为何报警", "Why"),
     "inputs": ("当时数值", "Values then"),

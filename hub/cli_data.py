@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from psycopg import AsyncConnection
 
 from hub.cli_base import Json, app, call, err, open_tables, out, parse_when, read_settings, show
 from schemas.errors import HubError
@@ -250,6 +251,7 @@ def export(
 ) -> None:
     """Write a bed's stored readings (csv) or waveforms (wfdb).
 
+    What people annotated goes into a file beside the output, NAME.annotations.csv.
     Without --from and --to: the last hour, and of a run all of it.
     """
     from schemas.topics import check_bed
@@ -266,6 +268,24 @@ def export(
         raise HubError("--format wfdb writes two files: name the record with --output DIR/NAME")
     else:
         raise HubError(f"--format {form}: csv or wfdb")
+
+
+async def _export_annotations(
+    connection: AsyncConnection, bed: str, start: datetime, end: datetime, output: Path
+) -> None:
+    """Write every version of the annotations of that time beside the data, when there are any."""
+    from hub.export import ANNOTATION_COLUMNS, annotation_row
+    from hub.reads import fetch
+
+    rows = await fetch(connection, "select_annotation_versions", bed=bed, start=start, end=end)
+    if not rows:
+        return
+    path = output.with_name(f"{output.name.removesuffix('.csv')}.annotations.csv")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(ANNOTATION_COLUMNS)
+        writer.writerows(map(annotation_row, rows))
+    err.print(f"{len(rows)} versions of annotations: {path}")
 
 
 async def _export_csv(
@@ -289,6 +309,8 @@ async def _export_csv(
                 rows += 1
             if not rows:
                 writer.writerow(CSV_COLUMNS)
+        if output is not None:
+            await _export_annotations(connection, bed, start, end, output)
     err.print(f"{rows} readings" + ("" if rows else "; waveforms: --format wfdb"))
 
 
@@ -304,5 +326,6 @@ async def _export_wfdb(
 
     async with open_tables(read_settings(), run) as connection:
         segments = await read_waves(connection, bed, *between, channel)
-    samples, names = await asyncio.to_thread(write_wfdb, output, bed, segments)
+        samples, names = await asyncio.to_thread(write_wfdb, output, bed, segments)
+        await _export_annotations(connection, bed, *between, output)
     err.print(f"{output}.hea: {samples} samples of {', '.join(names)}", highlight=False)

@@ -46,5 +46,38 @@ def csv_row(row: dict[str, Any]) -> list[object]:
     ]
 
 
+ANNOTATION_COLUMNS = (
+    "id",
+    "version",
+    "start",
+    "end",
+    "signal",
+    "label",
+    "note",
+    "withdrawn",
+    "by",
+    "at",
+    "stay",
+)
+"""Every version of every annotation that touches the time, beside the data that it is about."""
+
+
+def annotation_row(row: dict[str, Any]) -> list[object]:
+    """Return the cells of one version of an annotation."""
+    return [
+        row["id"],
+        row["version"],
+        _time(row["start_at"]),
+        _time(row["end_at"]),
+        row["signal"],
+        row["label"],
+        row["note"],
+        int(row["withdrawn"]),
+        row["by"],
+        _time(row["at"]),
+        row["stay"],
+    ]
+
+
 def _time(moment: datetime) -> str:
     return format_time(from_datetime(moment))

@@ -3,7 +3,7 @@
    own; a value that is old never looks live. */
 "use strict";
 (() => {
-  const ALIVE_MS = 5000, PHONE = "(max-width: 700px)", RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
+  const ALIVE_MS = 5000, OUTAGE_SHOWN_MS = 1800000, PHONE = "(max-width: 700px)", RETRY_MAX_MS = 5000, FEED_DEAD_MS = 3500, DASHES_AFTER_MS = 60000, FRESH_MS = 5000, PAINTS_KEPT = 4000;
   const SVG = "http://www.w3.org/2000/svg";
   const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
@@ -11,7 +11,7 @@
   const ORDER = {high: 0, medium: 1, low: 2};
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
-  const state = {root: null, places: {}, lang: "zh", only: "", leave: null, beds: new Map(), alerts: new Map(), sparks: new Map(),
+  const state = {root: null, places: {}, lang: "zh", only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
                  tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";  // what the server draws is in it too
   document.cookie = `vigil_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=strict`;
@@ -79,11 +79,12 @@
     drawAll();
   }
   function drawWall(node) {
-    const tools = make("div", "tools"), wards = make("div", "wards"), rail = make("aside", "rail"), main = make("div");
+    const outages = make("div", "outages"), tools = make("div", "tools"), wards = make("div", "wards"), rail = make("aside", "rail"), main = make("div");
     tools.setAttribute("role", "toolbar");
     tools.setAttribute("aria-label", say("wall"));
     rail.id = "rail"; rail.setAttribute("aria-label", say("alerts"));
-    main.append(tools, wards);
+    outages.setAttribute("role", "status");
+    main.append(outages, tools, wards);
     node.replaceChildren(main, rail);
     makeTools(tools);
     drawWards(wards);
@@ -285,7 +286,41 @@
     const said = document.querySelector(".tools .note");
     if (said) set(said, hidden ? say("hidden_beds", {n: hidden}) : "");
     arrange();
+    drawOutages();
     drawSummary();
+  }
+  // Hospitals of which no bed is heard: since when; and, when they are back, what was known only afterwards.
+  function noteOutages() {
+    const heard = new Map();
+    for (const bed of state.beds.values()) {
+      if (!bed.r || bed.st !== "monitored") continue;
+      const hospital = bed.id.split("/")[0], known = heard.get(hospital) || {beds: 0, stale: 0, last: 0};
+      heard.set(hospital, {beds: known.beds + 1, stale: known.stale + isStale(bed), last: Math.max(known.last, bed.r)});
+    }
+    for (const [hospital, h] of heard) {
+      const out = state.outages.get(hospital);
+      if (h.stale === h.beds && !(out && !out.until)) state.outages.set(hospital, {since: h.last, until: 0, beds: h.beds, unseen: new Set()});
+      else if (h.stale < h.beds && out && !out.until) out.until = now();
+      if (out && out.until && now() - out.until > OUTAGE_SHOWN_MS) state.outages.delete(hospital);
+    }
+  }
+  function noteUnseen(alert) {
+    const out = state.outages.get(alert.bed.split("/")[0]);
+    if (out && (alert.delayed || alert.kind === "finding")) out.unseen.add(alert.id);
+  }
+  function drawOutages() {
+    noteOutages();
+    const box = document.querySelector("#wall .outages");
+    if (!box) return;
+    const said = [...state.outages].map(([hospital, out]) => {
+      const name = kit.bedName(`${hospital}/hospital/hospital`);
+      return out.until ? say("outage_over", {name, from: clock(out.since), to: clock(out.until), n: out.unseen.size})
+        : say("outage", {name, since: clock(out.since), ago: ago(now() - out.since, "for_"), n: out.beds});
+    });
+    const text = said.join("|");
+    if (box.vigilText === text) return;
+    box.vigilText = text;
+    box.replaceChildren(...[...state.outages.values()].map((out, i) => make("p", out.until ? "over" : "out", said[i])));
   }
   function drawSummary() {
     const node = document.getElementById("summary");
@@ -491,6 +526,7 @@
     if (frame.full) { state.beds.clear(); state.alerts.clear(); state.sparks = new Map(Object.entries(frame.sparks || {})); }
     for (const bed of frame.b) { state.beds.set(bed.id, bed); if (state.tiles.size) noteSpark(bed); }
     for (const alert of frame.a) {
+      noteUnseen(alert);
       if (alert.open) state.alerts.set(alert.id, alert);
       else state.alerts.delete(alert.id);
     }

@@ -72,14 +72,16 @@ async def wall(stack: Stack, *, beds: int, seconds: float) -> dict[str, Any]:
     async with _page(stack) as page:
         await page.wait_for_function(f"document.querySelectorAll('.tile').length >= {beds}")
         await asyncio.sleep(3)
-        await page.evaluate("window.vigil.paints.length = 0")
+        await page.evaluate("window.vigil.paints.length = window.vigil.measured.length = 0")
         busy = await _busy_percent(page, seconds)
         paints = await page.evaluate("window.vigil.paints")
+        measured = await page.evaluate("window.vigil.measured")
     sender.terminate()
     sender.communicate()
     return {
         "frames": len(paints),
         "server_to_paint_ms": percentiles(paints),
+        "measured_to_paint_ms": percentiles(measured),
         "main_thread_percent": busy,
     }
 

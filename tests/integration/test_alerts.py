@@ -67,6 +67,7 @@ def ward(tmp_path_factory, phone):
     )
     hub.start()
     hub.account("li", role="county-nurse")
+    hub.account("zhang", role="charge-nurse")
     yield hub
     hub.stop()
 
@@ -210,6 +211,7 @@ def test_what_a_person_does_over_http_is_checked_and_done(ward, stranger, browse
 
 
 def test_care_over_http(ward, browser):
+    browser.post("/login", data={"username": "zhang", "password": "long enough"})
     bed = "c/icu/bed-1"
     stay = browser.post("/api/care/stays", json={"bed": bed, "age": 80}).json()["stay"]
     again = browser.post("/api/care/stays", json={"bed": bed})
@@ -235,12 +237,12 @@ def test_care_over_http(ward, browser):
 
     def published():
         care = browser.get(f"/api/beds/{bed}").json().get("care", {})
-        return care.get("state") == "standby" and care["exceptions"][0]["by"] == "li"
+        return care.get("state") == "standby" and care["exceptions"][0]["by"] == "zhang"
 
     ward.wait("the console has it from the broker", published)
     rules = browser.get("/api/rules", params={"bed": bed}).json()["rules"]
     [changed] = [r for r in rules if r["id"] == "spo2_low/spo2"]
-    assert (changed["terms"][0]["trigger"], changed["overlay"]) == (85, "patient:li")
+    assert (changed["terms"][0]["trigger"], changed["overlay"]) == (85, "patient:zhang")
     assert browser.post(f"/api/care/stays/{stay}/discharge", json={}).status_code == 204
 
 
