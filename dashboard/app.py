@@ -29,6 +29,7 @@ from dashboard.identity import Guard
 from dashboard.layout import Place
 from dashboard.words import Language, as_language
 from hub.database import OPTIONS
+from hub.health import VERSION
 from hub.reads import fetch
 from hub.settings import Settings
 from hub.sites import Sites, bed_number
@@ -37,6 +38,15 @@ from schemas.times import from_datetime
 log = structlog.get_logger()
 
 POOL_WAIT_S = 3.0
+ABOUT = """The hub's HTTP API: everything that a screen does. It supplements the bedside monitor.
+
+Sign in with `POST /login` (form fields `username`, `password`); the cookie is the session. What
+changes anything needs an `Origin` header of the same host. A bed is `hospital/unit/bed`; times in
+queries are RFC 3339; `*_ns` are ns since the epoch, UTC, other numbers of time ms. 401: sign in;
+403: not for your role or scope; 409: it was otherwise meanwhile; 422: the text says what to mend;
+503: broker or database away. Live data: `/ws/wall`, `/ws/bed/{hospital}/{unit}/{bed}` (JSON: a
+snapshot, then changes, numbered), `/ws/waves/{hospital}/{unit}/{bed}` (binary, docs/wire.md).
+"""
 INDEX = """<!DOCTYPE html>
 <html lang="zh-CN">
 <head>
@@ -107,7 +117,14 @@ def make_app(
         await asyncio.gather(*tasks, return_exceptions=True)
         await pool.close()
 
-    server = FastAPI(title="Vigil", docs_url=None, redoc_url=None, lifespan=lifespan)
+    server = FastAPI(
+        title="Vigil",
+        version=VERSION,
+        description=ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
     sessions = Sessions(pool)
     server.include_router(make_router(settings, feed, pool, sessions))
     server.include_router(make_alert_router(feed, pool, services))

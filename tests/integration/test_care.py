@@ -143,7 +143,9 @@ def test_the_vitals_of_the_hour_after_attach_themselves(hub, stranger):
     bed, done_ms = "a/icu/bed-3", now_ms() - 62 * 60_000
     for seq in range(150):
         at = done_ms - 600_000 + seq * 29_000
-        stranger.numerics(bed, seq, {"hr": (120 if at < done_ms else 90) + seq % 3 - 1}, measured_ms=at)
+        stranger.numerics(
+            bed, seq, {"hr": (120 if at < done_ms else 90) + seq % 3 - 1}, measured_ms=at
+        )
     told = Told()
 
     async def work():

@@ -41,7 +41,9 @@
   kit.screens.set("bed", (node, bed) => {
     const charts = make("div", "charts"), lane = make("div", "events"), note = make("p", "note"), rest = make("div", "under");
     const panel = make("section", "panel trends"), head = make("div", "head");
-    let hours = 1, fixed = null, plots = [], events = {alerts: [], annotations: [], observations: [], advice: []}, mode = "zoom", timer = null, gone = false, shown = [0, 1];
+    // A link may name a time, as #from-to in ms: it is shown with a little before and after.
+    const named = location.hash.match(/^#(\d+)-(\d+)$/), air = named ? Math.max(60000, named[2] - named[1]) : 0;
+    let hours = 1, fixed = named ? [Number(named[1]) - air, Number(named[2]) + air] : null, plots = [], events = {alerts: [], annotations: [], observations: [], advice: []}, mode = "zoom", timer = null, gone = false, shown = [0, 1];
     const spans = kit.choice(say("span"), SPANS.map((h) => [h, h < 48 ? say("hours_n", {n: h}) : say("days_n", {n: h / 24})]), 1, (h) => { hours = h; fixed = null; load(); });
     const modes = kit.choice(say("drag"), [["zoom", say("drag_zoom")], ["annotate", say("drag_annotate")]], "zoom", (m) => { mode = m; });
     const live = kit.button(say("to_now"), () => { fixed = null; return load(); });

@@ -58,8 +58,8 @@
       state.replaceChildren(make("span", `mark state-${c.state}`, say(`consult_${c.state}`)), ...steps.map(([name, ns, who]) => make("span", "note", `${name} ${kit.clock(ns / MS)} ${who}`)),
         c.turnaround.accepted_s === null ? "" : make("span", "note", `${say("turn_accepted_s")} ${kit.span(c.turnaround.accepted_s)}`));
       thread.replaceChildren(...c.thread.map((m) => {
-        const item = put("article", `said ${m.side}`, put("div", "row note", make("b", "", m.by), say(`side_${m.side}`), kit.clock(m.at_ns / MS)), make("p", "", m.text));
-        for (const r of m.ranges) item.append(Object.assign(make("a", "attached-range", `⏱ ${kit.stamp(r.start_ns / MS)} – ${kit.clock(r.end_ns / MS)} ${r.signal}`), {href: `/bed/${c.bed}`}));
+        const item = put("article", `said ${m.side}`, put("div", "row note", make("b", "", m.by), `${say(`side_${m.side}`)} · ${kit.clock(m.at_ns / MS)}`), make("p", "", m.text));
+        for (const r of m.ranges) item.append(Object.assign(make("a", "attached-range", `▸ ${kit.stamp(r.start_ns / MS)} – ${kit.clock(r.end_ns / MS)} ${r.signal}`), {href: `/bed/${c.bed}#${Math.round(r.start_ns / MS)}-${Math.round(r.end_ns / MS)}`}));
         for (const i of m.images) item.append(Object.assign(new Image(), {src: `/api/consults/${id}/images/${i}`, alt: say("picture"), className: "snap"}));
         return item;
       }));

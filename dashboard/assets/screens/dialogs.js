@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const kit = window.vigilKit, {say, make, put} = kit;
+  const UNITS = {"mm[Hg]": "mmHg", Cel: "°C"};  // UCUM, as people write it
   const WITHIN_MIN = [[5, "for_m"], [15, "for_m"], [30, "for_m"], [60, "for_m"], [240, "for_m"], [720, "for_m"]];
 
   /* ---- why did it (not) alarm? ---- */
@@ -20,7 +21,7 @@
       body.replaceChildren(
         make("p", "note", `${kit.stamp(Date.parse(found.at))} · ${found.pack} ${found.pack_version}${found.overlays.length ? ` · ${found.overlays.join(", ")}` : ""}`),
         put("ul", "whys", ...wanted.map(item)));
-      const inputs = Object.entries(found.inputs).map(([vital, i]) => [kit.vitalName(vital), `${i.value} ${i.unit}`, kit.span(i.age_s), i.fresh ? "" : say("too_old")]);
+      const inputs = Object.entries(found.inputs).map(([vital, i]) => [kit.vitalName(vital), `${i.value} ${UNITS[i.unit] || i.unit}`, kit.span(i.age_s), i.fresh ? "" : say("too_old")]);
       body.append(make("h3", "", say("inputs")), kit.table([say("vital"), say("value"), say("age"), ""], inputs, say("inputs")));
       if (others.length) {
         const more = make("details");
