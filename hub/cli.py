@@ -343,7 +343,9 @@ def user(
 def bench(
     what: Annotated[
         str,
-        typer.Argument(help="rules, ingest, alerts, fanout, store, query, wall, sweep, compare"),
+        typer.Argument(
+            help="rules, ingest, alerts, fanout, store, query, wall, sweep, pages, compare"
+        ),
     ],
     beds: Annotated[int, typer.Option(help="How many beds.")] = 1000,
     seconds: Annotated[float, typer.Option(help="How long.")] = 30,

@@ -51,10 +51,23 @@ async def _measure(stack: Stack, what: str, o: Options) -> Any:
         return await store.query(stack, beds=o.beds, days=o.days)
     if what == "wall":
         return await browser.wall(stack, beds=o.beds, seconds=o.seconds)
+    if what == "pages":
+        return await browser.pages(stack, beds=o.beds, seconds=o.seconds)
     return await browser.sweep(stack, beds=o.beds, seconds=o.seconds)
 
 
-BENCHES = ("rules", "ingest", "alerts", "fanout", "store", "query", "wall", "sweep", "compare")
+BENCHES = (
+    "rules",
+    "ingest",
+    "alerts",
+    "fanout",
+    "store",
+    "query",
+    "wall",
+    "sweep",
+    "pages",
+    "compare",
+)
 
 
 def run_bench(what: str, options: Options) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``vigil bench wall`` and ``sweep``: a real browser on the console."""
+"""``vigil bench wall``, ``sweep`` and ``pages``: a real browser on the console."""
 
 import asyncio
 import shutil
@@ -50,6 +50,14 @@ async def _page(stack: Stack, path: str = "/") -> AsyncIterator[Any]:
         await browser.close()
 
 
+async def _heap_mb(page: Any) -> float:
+    """Return the page's JavaScript heap after a collection."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("HeapProfiler.collectGarbage")
+    used = (await session.send("Runtime.getHeapUsage"))["usedSize"]
+    return round(used / 2**20, 1)
+
+
 async def _busy_percent(page: Any, seconds: float) -> float:
     """Return how much of ``seconds`` the page's main thread was busy."""
     session = await page.context.new_cdp_session(page)
@@ -73,9 +81,11 @@ async def wall(stack: Stack, *, beds: int, seconds: float) -> dict[str, Any]:
         await page.wait_for_function(f"document.querySelectorAll('.tile').length >= {beds}")
         await asyncio.sleep(3)
         await page.evaluate("window.vigil.paints.length = window.vigil.measured.length = 0")
+        heap = await _heap_mb(page)
         busy = await _busy_percent(page, seconds)
         paints = await page.evaluate("window.vigil.paints")
         measured = await page.evaluate("window.vigil.measured")
+        heap_after = await _heap_mb(page)
     sender.terminate()
     sender.communicate()
     return {
@@ -83,7 +93,63 @@ async def wall(stack: Stack, *, beds: int, seconds: float) -> dict[str, Any]:
         "server_to_paint_ms": percentiles(paints),
         "measured_to_paint_ms": percentiles(measured),
         "main_thread_percent": busy,
+        "heap_mb": [heap, heap_after],
     }
+
+
+PAGES = {
+    "wall": "/",
+    "bed": "/bed/sim/icu/bed-0001",
+    "consults": "/consults",
+    "ward": "/ward/sim/icu",
+    "review": "/review",
+    "rules": "/rules",
+    "handover": "/handover/sim/icu",
+    "system": "/system",
+}
+
+
+async def pages(stack: Stack, *, beds: int, seconds: float) -> dict[str, Any]:
+    """Measure what each page loads with an empty cache, and a bed's page from click to use."""
+    await sign_in(stack)
+    sender = stack.spawn(
+        *("simulate", "--beds", str(beds), "--waves", str(min(beds, 24))),
+        *("--seconds", str(seconds + 90)),
+    )
+    await asyncio.sleep(WARM_S)
+    found: dict[str, Any] = {}
+    async with _page(stack) as page:
+        session = await page.context.new_cdp_session(page)
+        await session.send("Network.enable")
+        await session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        loaded: list[float] = []
+        session.on("Network.loadingFinished", lambda e: loaded.append(e["encodedDataLength"]))
+        base = f"http://127.0.0.1:{stack.settings.dashboard.port}"
+        for name, path in PAGES.items():
+            loaded.clear()
+            await page.goto(base + path)
+            await page.wait_for_selector("#rail, .screen .page")
+            await asyncio.sleep(2)
+            found[name] = round(sum(loaded) / 1000)
+        await session.send("Network.setCacheDisabled", {"cacheDisabled": False})
+        usable = [await _open_bed(page, base) for _ in range(5)]
+    sender.terminate()
+    sender.communicate()
+    return {"page_kb": found, "bed_usable_ms": percentiles(usable)}
+
+
+async def _open_bed(page: Any, base: str) -> float:
+    """Return how long it takes from the click on a tile to numbers, a wave and a trend, ms."""
+    await page.goto(base)
+    await page.wait_for_selector(".tile")
+    await asyncio.sleep(1)
+    clicked = await page.evaluate("document.querySelector('.tile').click() || performance.now()")
+    await page.wait_for_function(
+        "/^[0-9]/.test((document.querySelector('.big [data-vital=hr]') || {}).textContent)"
+        " && document.querySelector('.lane canvas') && document.querySelector('.charts canvas')",
+        polling=20,
+    )
+    return float(await page.evaluate("performance.now()")) - float(clicked)
 
 
 async def sweep(stack: Stack, *, beds: int, seconds: float) -> dict[str, Any]:
