@@ -1,13 +1,11 @@
-"""Routes beside Dash: sign-in, sockets, acknowledge. Parse, call, return; no decisions here."""
+"""Routes of sign-in and sockets, and of installing. Parse, call, return; no decisions here."""
 
 import asyncio
-import html
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from importlib.resources import files
-from string import Template
+from typing import Any
 from urllib.parse import parse_qs
 
 import psycopg
@@ -18,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dashboard.feed import SLOW_PERIOD_S, Feed, Screen
 from dashboard.gate import COOKIE, Person, Sessions, read_cookie
+from dashboard.pages import HERE, render
 from dashboard.wave_feed import stored_frames
 from dashboard.words import Language, as_language, word
 from hub import accounts
@@ -102,19 +101,13 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
     @router.get("/worker.js")
     async def worker() -> Response:
         """Return the service worker: without a connection it says so, and nothing else."""
-        return Response(_file("worker.js"), media_type="text/javascript")
+        return Response((HERE / "worker.js").read_text("utf-8"), media_type="text/javascript")
 
     @router.get("/offline", response_class=HTMLResponse)
     async def offline(request: Request) -> HTMLResponse:
         """Show what an installed page shows without a connection."""
         language = _language(request)
-        return HTMLResponse(
-            Template(_file("offline.html")).substitute(
-                lang="zh-CN" if language == "zh" else "en",
-                title=word("title", language),
-                offline=word("offline", language),
-            )
-        )
+        return HTMLResponse(_render("offline.html", language))
 
     @router.get("/login", response_class=HTMLResponse)
     async def login_page(request: Request) -> HTMLResponse:
@@ -304,22 +297,15 @@ async def _credentials(request: Request) -> tuple[str, str]:
     return fields.get("username", [""])[0], fields.get("password", [""])[0]
 
 
-def _file(name: str) -> str:
-    return files("dashboard").joinpath(name).read_text("utf-8")
-
-
 def _language(request: Request) -> Language:
     return as_language(request.cookies.get("vigil_language"))
 
 
 def _login_page(language: Language, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    template = Template(_file("login.html"))
-    message = f'<p class="problem" role="alert">{word(problem, language)}</p>' if problem else ""
-    keys = ("title", "username", "password", "sign_in", "supplement", "switch")
-    page = template.substitute(
-        {key: html.escape(word(key, language)) for key in keys},
-        lang="zh-CN" if language == "zh" else "en",
-        other="en" if language == "zh" else "zh",
-        problem=message,
-    )
-    return HTMLResponse(page, status)
+    other = "en" if language == "zh" else "zh"
+    return HTMLResponse(_render("login.html", language, other=other, problem=problem), status)
+
+
+def _render(name: str, language: Language, **fields: Any) -> str:
+    lang = "zh-CN" if language == "zh" else "en"
+    return render(name, lang=lang, say=lambda key: word(key, language), **fields)

@@ -1,22 +1,21 @@
-"""The console: one uvicorn worker with FastAPI, Dash, the live feed and the gate around it all."""
+"""The console: one uvicorn worker with FastAPI, the live feed and the gate around it all."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import structlog
 import uvicorn
-from dash import Dash, Input, Output, ctx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.middleware.gzip import GZipMiddleware
 
-from dashboard import layout
 from dashboard.api import make_router
 from dashboard.api_alerts import Services, make_alert_router
+from dashboard.api_base import Who
 from dashboard.api_care import make_care_router, publish_care, publish_presence
 from dashboard.api_consults import follow_consults, make_annotation_router, make_consult_router
 from dashboard.api_history import make_history_router
@@ -24,10 +23,10 @@ from dashboard.api_rules import RuleServices, make_rules_router
 from dashboard.api_system import make_system_router
 from dashboard.api_ward import make_ward_router
 from dashboard.feed import Feed
-from dashboard.gate import COOKIE, Gate, Person, Sessions
+from dashboard.gate import Gate, Sessions
 from dashboard.identity import Guard
-from dashboard.layout import Place
-from dashboard.words import Language, as_language
+from dashboard.pages import NAVIGATION, Assets, Place, page
+from dashboard.words import as_language
 from hub.database import OPTIONS
 from hub.health import VERSION
 from hub.reads import fetch
@@ -47,22 +46,6 @@ queries are RFC 3339; `*_ns` are ns since the epoch, UTC, other numbers of time 
 503: broker or database away. Live data: `/ws/wall`, `/ws/bed/{hospital}/{unit}/{bed}` (JSON: a
 snapshot, then changes, numbered), `/ws/waves/{hospital}/{unit}/{bed}` (binary, docs/wire.md).
 """
-INDEX = """<!DOCTYPE html>
-<html lang="zh-CN">
-<head>
-{%metas%}
-<title>{%title%}</title>
-<link rel="manifest" href="/manifest.webmanifest">
-<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">
-{%css%}
-</head>
-<body>
-{%app_entry%}
-{%config%}
-{%scripts%}
-{%renderer%}
-</body>
-</html>"""
 AWAY = (psycopg.OperationalError, PoolTimeout)
 
 
@@ -126,6 +109,7 @@ def make_app(
         lifespan=lifespan,
     )
     sessions = Sessions(pool)
+    assets = Assets()
     server.include_router(make_router(settings, feed, pool, sessions))
     server.include_router(make_alert_router(feed, pool, services))
     server.include_router(make_care_router(pool, services.rules))
@@ -136,23 +120,8 @@ def make_app(
     server.include_router(make_rules_router(pool, rule_services))
     server.include_router(make_system_router(feed, pool, services))
     server.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
-    dash = Dash(
-        __name__,
-        server=server,
-        title="Vigil 守望",
-        update_title=None,
-        serve_locally=True,
-        assets_folder=str(Path(__file__).parent / "assets"),
-        suppress_callback_exceptions=True,
-        assets_ignore=r"LICENSE.*",
-        meta_tags=[
-            {"name": "viewport", "content": "width=device-width, initial-scale=1"},
-            {"name": "theme-color", "content": "#111820"},
-        ],
-        index_string=INDEX,
-    )
-    dash.layout = layout.shell
-    _add_callbacks(dash, feed, sessions, sites)
+    server.include_router(make_page_router(feed, sites, assets))
+    server.mount("/assets", assets)
     return Gate(server, sessions)
 
 
@@ -171,23 +140,31 @@ async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
             return
 
 
-def _add_callbacks(dash: Dash, feed: Feed, sessions: Sessions, sites: Sites) -> None:
-    @dash.callback(Output("page", "children"), Input("url", "pathname"))
-    async def show(path: str) -> Any:
-        """Show the page of a path in the person's language, with the beds they may see."""
-        person = await sessions.find(ctx.cookies.get(COOKIE, "")) or Person("", "")
+def make_page_router(feed: Feed, sites: Sites, assets: Assets) -> APIRouter:
+    """Return the pages: the wall, a bed, and each screen."""
+    router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
+
+    async def show(request: Request, person: Who) -> HTMLResponse:
+        """Return a page in the person's language, or with ``X-Part`` what stands inside it."""
         seen = [bed for bed in feed.views if person.sees(bed)]
-        return layout.page(
-            person,
-            _language(),
-            path,
-            places(sites, seen),
-            numbers=bool(ctx.cookies.get("vigil_numbers")),
+        cookies = request.cookies
+        return HTMLResponse(
+            page(
+                assets,
+                person,
+                as_language(cookies.get("vigil_language")),
+                request.url.path,
+                places(sites, seen),
+                numbers=bool(cookies.get("vigil_numbers")),
+                part="x-part" in request.headers,
+            ),
+            headers={"Cache-Control": "no-store", "Vary": "X-Part"},
         )
 
-
-def _language() -> Language:
-    return as_language(ctx.cookies.get("vigil_language"))
+    paths = ["/", "/bed/{bed:path}", *(href for href, _ in NAVIGATION[1:])]
+    for path in [*paths, "/consults/{consult}", "/ward/{unit:path}", "/handover/{unit:path}"]:
+        router.get(path)(show)
+    return router
 
 
 def serve(

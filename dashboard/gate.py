@@ -30,6 +30,7 @@ OPEN_PATHS = frozenset(
         "/worker.js",
         "/offline",
         "/assets/icon.svg",
+        "/assets/login.js",
     }
 )
 PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system")
@@ -37,10 +38,15 @@ PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system")
 OPEN_FOLDER = "/assets/fonts/"
 VERIFIED_S = 60.0
 CACHED = 2_000
+POLICY = (
+    b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'"
+)
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
+    (b"content-security-policy", POLICY),
 )
 
 

@@ -199,10 +199,26 @@
   kit.level = (a) => (a.tech || a.technical ? "technical" : a.pri || a.priority);
   kit.badge = (level) => kit.make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${kit.say(level)}`);
   kit.panel = (title, ...children) => kit.put("section", "panel", kit.put("div", "head", kit.make("h2", "", title)), ...children);
-  kit.go = (path) => {
-    history.pushState({}, "", path);
-    window.dispatchEvent(new CustomEvent("_dashprivate_pushstate"));
-    window.scrollTo(0, 0);
-  };
+  /* To another page within this document, so that sound goes on: its part is put in the place of the one before. */
+  let going = 0;
+  kit.enter = [];  // called when a page has come, in order
+  kit.go = (path) => { history.pushState({}, "", path); return load(); };
+  async function load() {
+    const turn = going += 1;
+    try {
+      const answer = await fetch(location.pathname, {headers: {"X-Part": "1"}});
+      if (answer.redirected) { location.href = "/login"; return; }
+      const text = await answer.text();
+      if (turn !== going) return;
+      if (!answer.ok) throw new Error(text);
+      const part = document.createElement("template");
+      part.innerHTML = text;  // our own page, as the server made it
+      document.getElementById("page").replaceChildren(part.content);
+      window.scrollTo(0, 0);
+      for (const enter of kit.enter) enter();
+    } catch (error) { if (turn === going) kit.toast(error instanceof TypeError ? kit.say("lost_try") : error.message, "bad"); }
+  }
+  window.addEventListener("popstate", load);
+  document.addEventListener("DOMContentLoaded", () => { for (const enter of kit.enter) enter(); });
   kit.tell = (news) => { for (const hear of kit.heard) hear(news); };
 })();

@@ -1,5 +1,5 @@
-/* The live regions: the wall and the numbers of one bed. Dash gives empty nodes, this file owns
-   what is below them, and attaches again when Dash swaps a page. Numbers come from a socket of our
+/* The live regions: the wall and the numbers of one bed. The page has empty nodes, this file owns
+   what is below them, and attaches again when another page comes. Numbers come from a socket of our
    own; a value that is old never looks live. */
 "use strict";
 (() => {
@@ -11,7 +11,7 @@
   const ORDER = {high: 0, medium: 1, low: 2};
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
-  const state = {root: null, places: {}, lang: "zh", only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
+  const state = {places: {}, lang: "zh", only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
                  tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";  // what the server draws is in it too
   document.cookie = `vigil_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=strict`;
@@ -590,7 +590,7 @@
     };
   }
 
-  /* ---- attach to what Dash drew ---- */
+  /* ---- a page has come ---- */
   document.addEventListener("keydown", (event) => {
     const find = document.getElementById("find");
     if (event.key !== "/" || !find || event.target.closest("input, select, textarea")) return;
@@ -616,8 +616,6 @@
   });
   function attach() {
     const context = document.getElementById("context");
-    if (!context || context === state.root) return;
-    state.root = context;
     if (state.leave) state.leave();
     state.leave = state.draw = null;
     kit.words = JSON.parse(context.dataset.words);
@@ -637,9 +635,8 @@
     connect();
     drawFeed();
   }
-  new MutationObserver(attach).observe(document.documentElement, {childList: true, subtree: true});
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("/worker.js").catch(() => {});  // only installing needs it
   setInterval(() => { if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); if (state.draw) state.draw(null); drawFeed(); }, 1000);
   setInterval(alive, ALIVE_MS);
-  attach();
+  kit.enter.push(attach);
 })();

@@ -323,7 +323,7 @@
     };
   }
 
-  /* ---- attach to what Dash drew ---- */
+  /* ---- a page has come ---- */
   function leave() {
     if (!view) return;
     cancelAnimationFrame(view.raf);
@@ -331,20 +331,16 @@
     view = null;
   }
   function attach() {
-    const node = document.getElementById("waves"), context = document.getElementById("context");
-    if (view && view.node === node) return;
     leave();
-    if (!node || !context || document.cookie.includes("vigil_numbers=1")) return;
+    const node = document.getElementById("waves");
+    if (!node || kit.numbers) return;
     const head = document.createElement("div"), title = document.createElement("h2");
     const delay = document.createElement("span"), note = document.createElement("p"), box = document.createElement("div");
     head.className = "head"; delay.className = "note"; note.className = "note"; box.className = "lanes";
-    const text = JSON.parse(context.dataset.words);
-    title.textContent = text.waves; note.textContent = text.no_waves;
+    const context = document.getElementById("context");
+    title.textContent = kit.say("waves"); note.textContent = kit.say("no_waves");
     view = {node, box, delay, note, channels: JSON.parse(context.dataset.channels), bed: context.dataset.bed,
             lanes: new Map(), clock: makeClock(), socket: null, retry: 0, spoken: 0, raf: 0, frozen: null, t: null, span: null};
-    kit.words = text;
-    kit.me = JSON.parse(context.dataset.me);
-    kit.places = JSON.parse(context.dataset.places);
     delay.className = "note delay";
     head.append(title, makeTools(view), delay);
     node.replaceChildren(head, note, box);
@@ -352,6 +348,5 @@
     connect(view);
     view.raf = requestAnimationFrame(frame);
   }
-  new MutationObserver(attach).observe(document.documentElement, {childList: true, subtree: true});
-  attach();
+  kit.enter.push(attach);
 })();

@@ -39,9 +39,8 @@ def test_page_without_a_session_goes_to_the_sign_in(base, path):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/_dash-layout"),
-        ("GET", "/_dash-dependencies"),
-        ("POST", "/_dash-update-component"),
+        ("GET", "/assets/screens/bed.js"),
+        ("POST", "/api/consults/c1/accept"),
         ("GET", "/assets/vigil.js"),
         ("GET", "/openapi.json"),
         ("GET", "/nonsense"),
