@@ -34,6 +34,8 @@ async def edit(connection: AsyncConnection, new: Annotation) -> Annotation:
     """Keep the next version of ``new.id``."""
     async with connection.transaction():
         old = await _newest(connection, new.id)
+        there = await patient_of(connection, old.bed, new.start_ns)
+        new = _named(new, old.id, there["stay"] if there else "")
         return await _insert(connection, annotations.edit(old, new))
 
 

@@ -56,13 +56,12 @@ def write(new: Annotation) -> Annotation:
 
 
 def edit(old: Annotation, new: Annotation) -> Annotation:
-    """Return the next version; bed, stay and signal stay as they were."""
+    """Return the next version; bed and signal stay as they were, the stay is of its time."""
     _check_author(old, new.by)
     after = replace(
         new,
         id=old.id,
         bed=old.bed,
-        stay=old.stay,
         signal=old.signal,
         version=old.version + 1,
         withdrawn=False,

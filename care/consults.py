@@ -128,6 +128,7 @@ class Advice(Struct, frozen=True):
     reason: str = ""
     answered_by: str = ""
     answered_ns: int = 0
+    done_by: str = ""
     done_ns: int = 0
     response: dict[str, list[float | None]] = {}
 
@@ -197,7 +198,7 @@ def apply(consult: Consult, act: Act) -> Consult:
             f"consult {consult.id} is {consult.state}: {act.kind!r} cannot be now; "
             f"{', '.join(allowed) or 'nothing more'} can"
         )
-    if consult.acts >= ACTS_MOST:
+    if consult.acts >= ACTS_MOST and act.kind in ("said", "advised"):
         raise CareError(f"consult {consult.id}: has {ACTS_MOST} lines; close it, open another")
     done = _ACTS[act.kind](consult, act)
     return replace(done, state=after, acts=consult.acts + 1)
@@ -243,14 +244,11 @@ def _answered(consult: Consult, act: Act) -> Consult:
         raise CareError(f"advice {advice.id}: only the {side} side makes it {to}")
     if to is Advised.DECLINED and not act.reason.strip():
         raise CareError("reason: say why it is declined")
-    after = replace(
-        advice,
-        state=to,
-        reason=act.reason or advice.reason,
-        answered_by=act.by,
-        answered_ns=advice.answered_ns or act.at_ns,
-        done_ns=act.at_ns if to is Advised.DONE else 0,
-    )
+    after = replace(advice, state=to, reason=act.reason or advice.reason)
+    if to is not Advised.WITHDRAWN and not advice.answered_ns:  # the bedside's first answer
+        after = replace(after, answered_by=act.by, answered_ns=act.at_ns)
+    if to is Advised.DONE:
+        after = replace(after, done_by=act.by, done_ns=act.at_ns)
     return _with(consult, after)
 
 

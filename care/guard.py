@@ -1,6 +1,7 @@
 """The wrong-bed guard: is this still the same patient? It asks, it changes nothing. Pure.
 
-It asks when, with the same stay in the bed, another device sends (``device``), the monitor names
+It asks when, with the same stay in the bed, another device sends in place of a silent one
+(``device``), the monitor names
 another patient (``identity``), or, within half an hour of a move or swap, the vitals are not those
 that the patient had before (``jump``). One question a bed and kind is open at a time.
 """
@@ -18,6 +19,8 @@ JUMPS = {"hr": 40.0, "spo2": 10.0, "rr": 14.0, "abp_mean": 30.0, "nibp_mean": 30
 """How far medians may lie apart before and after a move: a design's setting."""
 JUMPED_LEAST = 2
 """So many vitals must have jumped, or heart rate by twice its allowance."""
+SILENT_NS = 60 * S
+"""A device that was not heard for so long has been taken away, when another sends."""
 KEEP_NS = 10 * S
 """A reading is kept this often."""
 
@@ -35,10 +38,14 @@ class Question:
 
 @dataclass(slots=True)
 class Watched:
-    """What the guard knows of a bed."""
+    """What the guard knows of a bed. ``devices``: those that belong there, and when each was heard.
+
+    Several may: a monitor and an oximeter. One that comes beside them is no swap; one that sends
+    while all of them are silent is.
+    """
 
     stay: str = ""
-    device: str = ""
+    devices: dict[str, int] = field(default_factory=dict)
     patient: str = ""
     kept_ns: int = 0
     moved_ns: int = 0
@@ -58,7 +65,8 @@ def medians(watched: Watched) -> dict[str, float]:
 def move(watched: Watched, stay: str, came_from: dict[str, float], at_ns: int) -> None:
     """Take note that another patient lies here; ``came_from``: their vitals where they lay."""
     watched.stay, watched.moved_ns, watched.before = stay, at_ns, came_from
-    watched.device = watched.patient = ""
+    watched.patient = ""
+    watched.devices.clear()
     watched.recent.clear()
 
 
@@ -66,18 +74,29 @@ def see(
     bed: str, watched: Watched, device: str, at_ns: int, values: dict[str, float]
 ) -> Question | None:
     """Take a reading; return a question if there is one."""
-    asked: Question | None = None
-    if device != watched.device:
-        if watched.device and watched.stay:
-            detail: dict[str, str | float] = {"was": watched.device, "is": device}
-            asked = Question(bed, watched.stay, "device", at_ns, detail)
-        watched.device = device
+    asked = _swap(bed, watched, device, at_ns)
     if at_ns - watched.kept_ns < KEEP_NS:
         return asked
     watched.kept_ns = at_ns
     for name in JUMPS.keys() & values.keys():
         watched.recent.setdefault(name, deque(maxlen=SETTLED)).append(values[name])
     return asked or _jump(bed, watched, at_ns)
+
+
+def _swap(bed: str, watched: Watched, device: str, at_ns: int) -> Question | None:
+    known = watched.devices
+    silent = [name for name, heard_ns in known.items() if at_ns - heard_ns > SILENT_NS]
+    if device in known or not known:
+        known[device] = at_ns
+        return None
+    if len(silent) < len(known):
+        return None
+    was = max(known, key=known.__getitem__)
+    known.clear()
+    known[device] = at_ns
+    if not watched.stay:
+        return None
+    return Question(bed, watched.stay, "device", at_ns, {"was": was, "is": device})
 
 
 def name_patient(bed: str, watched: Watched, patient: str, at_ns: int) -> Question | None:

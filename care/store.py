@@ -27,7 +27,7 @@ from schemas.errors import CareError
 from schemas.times import S, from_datetime, to_datetime
 from schemas.topics import check_bed
 
-LOCK = 7_470_127
+LOCK = 7_470_130
 LONGEST_NS = 90 * 86_400 * S
 MAX_LIMIT = 100_000
 YEAR_S = 365.25 * 86_400
@@ -35,7 +35,7 @@ YEAR_S = 365.25 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What rules need to know of a patient, and the name, which is never published.
+    """What rules need to know of a patient, and the name (None: as it is), never published.
 
     ``spo2_ordered_by``: who ordered scale 2.
     """
@@ -45,7 +45,7 @@ class Patient:
     spo2_scale: int = 1
     spo2_ordered_by: str = ""
     limits: tuple[str, ...] = ()
-    name: str = ""
+    name: str | None = None
 
     def check(self) -> "Patient":
         """Return it; raise CareError naming the field that cannot be so."""
@@ -55,7 +55,7 @@ class Patient:
             raise CareError(f"spo2_scale {self.spo2_scale}: 1 or 2")
         if self.spo2_scale == 2 and not self.spo2_ordered_by.strip():
             raise CareError("spo2_scale 2: only on a documented order; name who ordered it")
-        if len(self.name) > 80 or not self.name.isprintable():
+        if self.name and (len(self.name) > 80 or not self.name.isprintable()):
             raise CareError("name: at most 80 printable characters")
         if any(not limit.strip() or len(limit) > 300 for limit in self.limits):
             raise CareError("limits: each is 1-300 characters")
@@ -161,13 +161,25 @@ async def admit(
 
 
 async def change_patient(
-    connection: AsyncConnection, stay: str, patient: Patient, *, by: str
+    connection: AsyncConnection,
+    stay: str,
+    patient: Patient,
+    *,
+    by: str,
+    was: Patient | None = None,
 ) -> None:
-    """Set what is known of a patient: age, pregnancy, the order for scale 2, treatment limits."""
+    """Set what is known of a patient: age, pregnancy, the order for scale 2, treatment limits.
+
+    ``was``: what the person had before their eyes; raises CareError when it is otherwise by now.
+    """
     patient.check()
-    async with _changing(
-        connection, by, "patient", stay=stay, to=to_builtins(replace(patient, name=""))
-    ):
+    changed = to_builtins(replace(patient, name=None))
+    async with _changing(connection, by, "patient", stay=stay, to=changed):
+        if was is not None:
+            rows = await fetch(connection, "select_stay", id=stay)
+            seen = was.columns()
+            if rows and any(rows[0][key] != seen[key] for key in rows[0]):
+                raise CareError(f"stay {stay}: somebody changed it meanwhile; look again")
         cursor = await connection.execute(query("update_stay"), {"id": stay, **patient.columns()})
         _check_stay(stay, cursor.rowcount)
 

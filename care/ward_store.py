@@ -22,9 +22,9 @@ async def last_sound_check(connection: AsyncConnection, unit: str) -> Row | None
     return rows[0] if rows else None
 
 
-async def ask(connection: AsyncConnection, question: Question) -> None:
-    """Keep a question, unless the same one is open."""
-    await connection.execute(
+async def ask(connection: AsyncConnection, question: Question) -> bool:
+    """Keep a question, unless the same one is open; return whether it is new."""
+    cursor = await connection.execute(
         query("insert_question"),
         {
             "id": make_id("guard", question.bed, question.kind, str(question.at_ns)),
@@ -35,6 +35,7 @@ async def ask(connection: AsyncConnection, question: Question) -> None:
             "at": to_datetime(question.at_ns),
         },
     )
+    return bool(cursor.rowcount)
 
 
 async def answer(connection: AsyncConnection, question: str, said: str, by: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,6 +27,8 @@ from hub.waves import read_waves
 from schemas.times import to_datetime
 
 FORM_BYTES = 4_096
+SESSION_PERIOD_S = 15.0
+"""How often an open socket asks whether its session still holds."""
 WAVES_BEFORE = timedelta(seconds=25)
 """What a screen sweeps over in one turn, and some."""
 FAILURES_FREE = 5
@@ -159,7 +162,8 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
     @router.websocket("/ws/wall")
     async def wall(socket: WebSocket) -> None:
         """Everything, then changes: all beds."""
-        await _stream(socket, feed, feed.open_screen(_person(socket)), settings.dashboard.lag_s)
+        screen = feed.open_screen(_person(socket))
+        await _stream(socket, feed, sessions, screen, settings.dashboard.lag_s)
 
     @router.websocket("/ws/bed/{hospital}/{unit}/{bed}")
     async def one_bed(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
@@ -168,7 +172,8 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
         if name not in feed.views or not person.sees(name):
             await socket.close(4404, "no such bed")
             return
-        await _stream(socket, feed, feed.open_screen(person, name), settings.dashboard.lag_s)
+        screen = feed.open_screen(person, name)
+        await _stream(socket, feed, sessions, screen, settings.dashboard.lag_s)
 
     @router.websocket("/ws/waves/{hospital}/{unit}/{bed}")
     async def waves(socket: WebSocket, hospital: str, unit: str, bed: str) -> None:
@@ -194,7 +199,7 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
 
         looking = asyncio.create_task(look_back(), name="waves-before")
         try:
-            await _serve(socket, screen.wake, send, feed, settings.dashboard.lag_s)
+            await _serve(socket, screen.wake, send, feed, sessions, settings.dashboard.lag_s)
         finally:
             feed.waves.close_screen(screen)
             looking.cancel()
@@ -219,7 +224,9 @@ def _person(socket: WebSocket) -> Person:
     return person
 
 
-async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -> None:
+async def _stream(
+    socket: WebSocket, feed: Feed, sessions: Sessions, screen: Screen, lag_s: float
+) -> None:
     """Send a screen's frames until its browser leaves.
 
     A browser says every few seconds that it lives (:class:`Alive`), as JSON. One opened with
@@ -229,9 +236,11 @@ async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -
         screen.period_s = SLOW_PERIOD_S
 
     async def send() -> None:
+        screen.alert.clear()
         await socket.send_text(feed.take_frame(screen).decode())
-        if screen.period_s and not screen.alerts:
-            await asyncio.sleep(screen.period_s)
+        if screen.period_s:  # numbers can wait, an alert does not
+            with suppress(TimeoutError):
+                await asyncio.wait_for(screen.alert.wait(), screen.period_s)
 
     def hear(text: str) -> None:
         try:
@@ -242,7 +251,7 @@ async def _stream(socket: WebSocket, feed: Feed, screen: Screen, lag_s: float) -
         screen.primary, screen.paint_ms = not said.phone, said.paint
 
     try:
-        await _serve(socket, screen.wake, send, feed, lag_s, hear)
+        await _serve(socket, screen.wake, send, feed, sessions, lag_s, hear)
     finally:
         feed.close_screen(screen)
 
@@ -252,18 +261,23 @@ async def _serve(
     wake: asyncio.Event,
     send: Callable[[], Awaitable[None]],
     feed: Feed,
+    sessions: Sessions,
     lag_s: float,
     hear: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Send at every ``wake`` until the browser leaves, or takes nothing for ``lag_s``."""
     await socket.accept()
     listening = asyncio.create_task(_until_closed(socket, hear))
+    checking = asyncio.create_task(_until_signed_out(socket, sessions))
     try:
         while not listening.done():
             waking = asyncio.create_task(wake.wait())
-            await asyncio.wait({waking, listening}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waking, listening, checking}, return_when=asyncio.FIRST_COMPLETED)
             waking.cancel()
             if listening.done():
+                break
+            if checking.done():
+                await socket.close(4401, "signed out")
                 break
             wake.clear()
             async with asyncio.timeout(lag_s):
@@ -275,7 +289,15 @@ async def _serve(
         pass  # it left while we were sending
     finally:
         listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        checking.cancel()
+        await asyncio.gather(listening, checking, return_exceptions=True)
+
+
+async def _until_signed_out(socket: WebSocket, sessions: Sessions) -> None:
+    """Return when the session has ended, or is of somebody who may see something else now."""
+    token = read_cookie(socket.headers.get("cookie", ""), COOKIE) or ""
+    while await sessions.find(token) == _person(socket):  # noqa: ASYNC110 - it is asked, not told
+        await asyncio.sleep(SESSION_PERIOD_S)
 
 
 async def _until_closed(socket: WebSocket, hear: Callable[[str], None]) -> None:

@@ -45,6 +45,12 @@ def see(person: Person, bed: str) -> str:
     return bed
 
 
+def known(feed: Feed, bed: str) -> None:
+    """Raise 404 for a bed that was never heard of and is not registered."""
+    if bed not in feed.views:
+        raise HTTPException(404, f"bed {bed}: was never heard of")
+
+
 def within(person: Person) -> list[str] | None:
     """Return a person's scope as the queries take it: patterns of bed names; None: all."""
     if not person.scope:
@@ -79,6 +85,8 @@ async def database(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
             yield connection
     except (psycopg.OperationalError, PoolTimeout):
         raise HTTPException(503, "the database is away; live alerting goes on") from None
+    except (psycopg.DataError, OverflowError) as error:
+        raise HTTPException(422, f"a value cannot be stored: {error}") from None
     except StoreError as error:
         raise HTTPException(404, str(error)) from None
     except HubError as error:

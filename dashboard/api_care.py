@@ -47,7 +47,7 @@ class PatientBody(_Body):
     spo2_scale: int = Field(1, ge=1, le=2)
     spo2_ordered_by: str = Field("", max_length=64)
     limits: list[str] = Field(default_factory=list, max_length=20)
-    name: str = Field("", max_length=80)
+    name: str | None = Field(None, max_length=80)
 
     def patient(self) -> Patient:
         """Return it as care knows it."""
@@ -59,6 +59,15 @@ class PatientBody(_Body):
             tuple(self.limits),
             self.name,
         )
+
+
+class ChangeBody(PatientBody):
+    """What is known of a patient from now on. ``name``: left out, it stays.
+
+    ``was``: what was read before; 409 when somebody has changed it meanwhile.
+    """
+
+    was: PatientBody | None = None
 
 
 class AdmitBody(PatientBody):
@@ -133,11 +142,22 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
     """Return the routes. What they change is published for intake within seconds."""
     router = APIRouter(prefix="/api/care", tags=["care"])
 
-    async def own(connection: AsyncConnection, stay: str, person: Person, what: May) -> None:
-        """Raise 403 unless a person may do this, and the stay lies or lay where they may see."""
+    async def own(
+        connection: AsyncConnection,
+        stay: str,
+        person: Person,
+        what: May,
+        begins_ns: int | None = None,
+    ) -> None:
+        """Raise 403 unless a person may do this, and sees where the patient lies or lay last.
+
+        ``begins_ns``: or where the interval is that begins then.
+        """
         require(person, what)
-        beds = [p.bed for p in await store.read_places(connection) if p.stay == stay]
-        if beds and not any(map(person.sees, beds)):
+        mine = [p for p in await store.read_places(connection) if p.stay == stay]
+        if begins_ns is not None:
+            mine = [p for p in mine if p.start_ns == begins_ns]
+        if mine and not person.sees(mine[-1].bed):
             raise HTTPException(403, f"stay {stay}: not within your hospitals and units")
 
     @router.get("")
@@ -191,11 +211,14 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         return {"stay": stay}
 
     @router.put("/stays/{stay}/patient", status_code=204)
-    async def patient(stay: str, body: PatientBody, person: Who) -> None:
-        """Set age, pregnancy, the order for scale 2, treatment limits."""
+    async def patient(stay: str, body: ChangeBody, person: Who) -> None:
+        """Set name, age, pregnancy, the order for scale 2, treatment limits."""
         async with database(pool) as connection:
             await own(connection, stay, person, May.PLACE)
-            await store.change_patient(connection, stay, body.patient(), by=person.username)
+            was = None if body.was is None else body.was.patient()
+            await store.change_patient(
+                connection, stay, body.patient(), by=person.username, was=was
+            )
 
     @router.post("/stays/{stay}/discharge", status_code=204)
     async def discharge(stay: str, body: AtBody, person: Who) -> None:
@@ -223,6 +246,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         at = time_ns(body.at, now)
         async with database(pool) as connection:
             await own(connection, stay, person, May.PLACE)
+            await own(connection, body.other, person, May.PLACE)
             await store.swap(connection, stay, body.other, by=person.username, at_ns=at, now_ns=now)
 
     @router.post("/stays/{stay}/correct", status_code=204)
@@ -230,7 +254,9 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
         """Correct where a patient lay, afterwards."""
         begins = time_ns(body.begins, 0)
         async with database(pool) as connection:
-            await own(connection, stay, person, May.PLACE)
+            await own(connection, stay, person, May.PLACE, begins)
+            if body.bed is not None:
+                see(person, body.bed)
             await store.correct(
                 connection,
                 stay,

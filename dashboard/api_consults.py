@@ -1,34 +1,43 @@
 """Routes of annotations and consults. Parse, call, return; what changes is told to every screen."""
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import psycopg
 import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
 from msgspec import ValidationError, convert, to_builtins
+from msgspec.structs import replace
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from care import annotation_store, consult_store, consults
 from care.annotations import LABELS, Annotation
-from care.consults import Act, Advised, Consult, Range, Side
+from care.consults import Act, Advised, Consult, Range, Side, State
 from care.roles import May
-from dashboard.api_base import Bed, Who, database, require, time_ns
+from dashboard.api_base import Bed, Who, database, known, require, time_ns, within
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
 from hub.reads import fetch, trend
-from schemas.errors import CareError
+from schemas.errors import CareError, HubError
 from schemas.times import MS, S, from_datetime, to_datetime
 
 log = structlog.get_logger()
 
 DAY_NS = 86_400 * S
-RESPONSES_PERIOD_S = 30.0
+LOOPS_PERIOD_S = 5.0
+RESPONSES_TURNS = 6
+"""Responses are looked for every so many rounds."""
 SHOWN = 200
+LATEST_MS = 7_258_118_400_000
+"""The year 2200."""
+
+
+ImageName = Annotated[str, Field(pattern=r"^i[0-9a-f]{16}$")]
+Ms = Annotated[int, Field(ge=0, le=LATEST_MS)]
 
 
 class AnnotationBody(BaseModel):
@@ -36,8 +45,8 @@ class AnnotationBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start: int = Field(ge=0, le=2**52)
-    end: int = Field(ge=0, le=2**52)
+    start: Ms
+    end: Ms
     label: str = Field(max_length=40)
     note: str = Field("", max_length=500)
     signal: str = Field("", max_length=40, pattern=r"^[a-z0-9_.-]*$")
@@ -48,8 +57,8 @@ class RangeBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    start: int = Field(ge=0, le=2**52)
-    end: int = Field(ge=0, le=2**52)
+    start: Ms
+    end: Ms
     signal: str = Field("", max_length=40)
 
 
@@ -60,8 +69,8 @@ class SaidBody(BaseModel):
 
     text: str = Field("", max_length=consults.TEXT)
     ranges: list[RangeBody] = Field(default_factory=list, max_length=8)
-    images: list[str] = Field(default_factory=list, max_length=8)
-    alert: str = Field("", max_length=64)
+    images: list[ImageName] = Field(default_factory=list, max_length=8)
+    alert: str = Field("", max_length=64, pattern=r"^[A-Za-z0-9._:-]*$")
 
 
 class AdviceBody(BaseModel):
@@ -194,7 +203,7 @@ def make_consult_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # 
     router = APIRouter(prefix="/api", tags=["consults"])
 
     async def tell(connection: AsyncConnection, consult: Consult) -> dict[str, Any]:
-        await show_loops(feed, connection, consult.bed)
+        await show_loops(feed, connection)
         feed.tell(
             {
                 "what": "consult",
@@ -220,8 +229,9 @@ def make_consult_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # 
         except ValidationError as error:
             raise HTTPException(422, str(error)) from None
         async with database(pool) as connection:
-            await theirs(connection, name, person)
-            return await tell(connection, await consult_store.do(connection, name, made))
+            there = await theirs(connection, name, person)
+            after = await consult_store.do(connection, name, made)
+            return await tell(connection, replace(after, bed=there.bed))
 
     def said(body: SaidBody) -> dict[str, Any]:
         return {
@@ -241,13 +251,21 @@ def make_consult_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # 
         """List consults, newest change first: of a bed or all, those still open or all."""
         since = now_ns() - int(min(max(days, 0), 366) * DAY_NS)
         async with database(pool) as connection:
-            found = await consult_store.find(connection, bed, since, only_open=open, limit=SHOWN)
-        return [encode_consult(c) for c in found if person.sees(c.bed)]
+            found = await consult_store.find(
+                connection,
+                bed=bed,
+                scope=within(person),
+                since_ns=since,
+                only_open=open,
+                limit=SHOWN,
+            )
+        return [encode_consult(c) for c in found]
 
     @router.post("/beds/{hospital}/{unit}/{bed}/consults", status_code=201)
     async def open_consult(name: Bed, body: SaidBody, person: Who) -> dict[str, Any]:
         """Ask for a consult, or offer one: about a bed, often from an alert."""
         require(person, May.CONSULT)
+        known(feed, name)
         made = Act(
             "opened",
             person.username,
@@ -326,7 +344,9 @@ def make_consult_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # 
             if len(body) > consult_store.IMAGE_BYTES:
                 raise HTTPException(413, f"image: at most {consult_store.IMAGE_BYTES} bytes")
         async with database(pool) as connection:
-            await theirs(connection, consult, person)
+            there = await theirs(connection, consult, person)
+            if there.state not in (State.WAITING, State.ACTIVE):
+                raise CareError(f"consult {consult[:40]}: is {there.state}; open another")
             name = await consult_store.add_image(connection, consult, body, person.username)
         return {"image": name}
 
@@ -343,41 +363,46 @@ def make_consult_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # 
     return router
 
 
-async def show_loops(feed: Feed, connection: AsyncConnection, bed: str) -> None:
-    """Bring the bed's tile up to what is open of its consults."""
-    found = await consult_store.find(connection, bed, 0, only_open=True, limit=SHOWN)
-    feed.set_loops(bed, consults.loops(found))
+async def show_loops(feed: Feed, connection: AsyncConnection) -> None:
+    """Bring every tile up to what is open of the consults of whoever lies there."""
+    by_bed: dict[str, list[Consult]] = {}
+    for consult in await consult_store.find(connection, only_open=True):
+        by_bed.setdefault(consult.bed, []).append(consult)
+    feed.set_loops({bed: consults.loops(some) for bed, some in by_bed.items()})
 
 
 async def follow_consults(feed: Feed, pool: AsyncConnectionPool) -> None:
-    """Show every open loop once; then attach the response to advice an hour after it was done."""
-    shown = False
+    """Keep tiles up to the open loops, also when patients move; attach responses when due."""
+    turns = 0
     while True:
         try:
             async with pool.connection() as connection:
-                if not shown:
-                    found = await consult_store.find(
-                        connection, None, 0, only_open=True, limit=SHOWN
-                    )
-                    for bed in sorted({c.bed for c in found}):
-                        feed.set_loops(bed, consults.loops([c for c in found if c.bed == bed]))
-                    shown = True
-                await attach_responses(feed, connection, now_ns())
+                await show_loops(feed, connection)
+                if turns % RESPONSES_TURNS == 0:
+                    await attach_responses(feed, connection, now_ns())
         except (psycopg.OperationalError, PoolTimeout):
             pass  # the next round tries again
-        await asyncio.sleep(RESPONSES_PERIOD_S)
+        except HubError as error:
+            log.warning("loops_not_shown", reason=str(error))
+        turns += 1
+        await asyncio.sleep(LOOPS_PERIOD_S)
 
 
 async def attach_responses(feed: Feed, connection: AsyncConnection, at_ns: int) -> None:
     """Attach the vitals of the hour after each advice that was done, once the hour is over."""
     for consult, advice, done_ns in await consult_store.unmeasured(connection, at_ns):
-        start, end = (to_datetime(t) for t in consult_store.attach_after_ns(done_ns))
-        rows = await trend(connection, consult.bed, start, end)
+        bed, *between = await consult_store.response_place(connection, consult, done_ns)
+        start, end = map(to_datetime, between)
+        rows = await trend(connection, bed, start, end)
         readings = [
             (from_datetime(row["at"]), {v: row.get(v) for v in consults.MEASURED}) for row in rows
         ]
         response = consults.response(readings, done_ns) or {"none": []}
         measured = Act("measured", "vigil", Side.EXPERT, at_ns, advice=advice, response=response)
-        await consult_store.do(connection, consult.id, measured)
+        try:
+            await consult_store.do(connection, consult.id, measured)
+        except HubError as error:  # one consult that cannot be measured stops no other
+            log.warning("response_not_attached", consult=consult.id, reason=str(error))
+            continue
         log.info("response_attached", consult=consult.id, advice=advice)
         feed.tell({"what": "consult", "bed": consult.bed, "id": consult.id})

@@ -88,7 +88,7 @@ def make_history_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:
             observed = await fetch(
                 connection, "select_bed_observations", bed=name, start=start, end=end
             )
-            consults = await consult_store.find(connection, name, first, only_open=False, limit=50)
+            consults = await consult_store.find(connection, bed=name, since_ns=first, limit=50)
         return {
             "alerts": alerts,
             "annotations": [encode_annotation(one) for one in noted],

@@ -1,8 +1,10 @@
 """Routes of rule sets: what is published, checks, trials, publishing, history, roll back."""
 
 import asyncio
+import tomllib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alerts.rulesets import RuleSet, from_config
 from care.roles import May
-from dashboard.api_base import Who, database, require
+from dashboard.api_base import Who, database, require, see
 from dashboard.gate import Person
 from hub.clock import now_ns
 from hub.reads import fetch
@@ -30,11 +32,20 @@ log = structlog.get_logger()
 
 TRIALS_KEPT = 20
 HISTORY = 100
-FILES, FILE_BYTES = 200, 200_000
+FILES, FILE_BYTES, ALL_BYTES = 200, 100_000, 400_000
+LOCK = 7_470_131
+"""Held while rules are compared and published, so that nobody's are lost."""
 
 Publish = Callable[[AsyncConnection, RulesConfig], Awaitable[str]]
 Try = Callable[
-    [AsyncConnection, RuleSet, RuleSet, list[str] | None, timedelta, Callable[[int, int], None]],
+    [
+        AsyncConnection,
+        RuleSet,
+        RuleSet,
+        Callable[[str], bool],
+        timedelta,
+        Callable[[int, int], None],
+    ],
     Awaitable[dict[str, Any]],
 ]
 
@@ -58,6 +69,11 @@ class TrialJob:
     result: dict[str, Any] | None = None
     error: str = ""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has neither found anything nor failed."""
+        return self.result is None and not self.error
 
 
 class OverlaysBody(BaseModel):
@@ -100,6 +116,8 @@ def make_rules_router(pool: AsyncConnectionPool, services: RuleServices) -> APIR
         return convert(rows[0]["body"], RulesConfig) if rows else services.files()
 
     def changed(config: RulesConfig, overlays: dict[str, str]) -> tuple[RulesConfig, RuleSet]:
+        if sum(len(text) for text in overlays.values()) > ALL_BYTES:
+            raise SettingsError(f"overlays: together at most {ALL_BYTES} characters")
         for name, text in overlays.items():
             if not name.endswith(".toml") or len(text.encode()) > FILE_BYTES:
                 raise SettingsError(f"overlay {name[:80]}: name it *.toml, at most {FILE_BYTES} B")
@@ -132,40 +150,51 @@ def make_rules_router(pool: AsyncConnectionPool, services: RuleServices) -> APIR
             return await fetch(connection, "select_rule_sets", limit=HISTORY)
 
     @router.post("/check")
-    async def check(body: OverlaysBody) -> dict[str, Any]:
+    async def check(body: OverlaysBody, person: Who) -> dict[str, Any]:
         """Check overlays on the baseline in force: the version they would be, or what is wrong."""
+        require(person, May.TRY)
         async with database(pool) as connection:
             config = await current(connection)
         try:
-            return {"ok": True, "version": changed(config, body.overlays)[1].version, "error": ""}
+            _, found = await asyncio.to_thread(changed, config, body.overlays)
         except HubError as error:
             return {"ok": False, "version": "", "error": str(error)}
+        return {"ok": True, "version": found.version, "error": ""}
 
     @router.post("/trials", status_code=202)
     async def begin(body: TryBody, person: Who) -> dict[str, str]:
         """Begin to replay what is stored under the rules in force and with these overlays."""
         require(person, May.TRY)
-        running = sum(job.task is not None and not job.task.done() for job in trials.values())
-        if running:
+        if body.bed is not None:
+            see(person, body.bed)
+        if any(job.running for job in trials.values()):
             raise HTTPException(409, "a trial is running; wait for it, it uses much of the machine")
-        async with database(pool) as connection:
-            config = await current(connection)
-            before, (_, after) = from_config(config), changed(config, body.overlays)
         name, job = uuid4().hex[:12], TrialJob(person.username)
-        beds = [body.bed] if body.bed else None
+        trials[name] = job  # before anything is waited for: one at a time
+        try:
+            async with database(pool) as connection:
+                config = await current(connection)
+                before = from_config(config)
+                _, after = await asyncio.to_thread(changed, config, body.overlays)
+        except HTTPException:
+            del trials[name]
+            raise
+
+        def wanted(bed: str) -> bool:
+            return person.sees(bed) and body.bed in (None, bed)
+
         job.task = asyncio.create_task(
-            _run(pool, services, job, (before, after), beds, timedelta(days=body.days), person)
+            _run(pool, services, job, (before, after), wanted, timedelta(days=body.days))
         )
-        trials[name] = job
         while len(trials) > TRIALS_KEPT:
             trials.popitem(last=False)
         return {"trial": name}
 
     @router.get("/trials/{trial}")
-    async def trial(trial: str) -> dict[str, Any]:
-        """Return how far a trial is, and what it found."""
+    async def trial(trial: str, person: Who) -> dict[str, Any]:
+        """Return how far one's own trial is, and what it found."""
         job = trials.get(trial)
-        if job is None:
+        if job is None or job.by != person.username:
             raise HTTPException(404, "no such trial: it is forgotten after a restart")
         return {
             "by": job.by,
@@ -179,11 +208,12 @@ def make_rules_router(pool: AsyncConnectionPool, services: RuleServices) -> APIR
     async def publish(body: PublishBody, person: Who) -> dict[str, str]:
         """Have intake run these overlays on the baseline from now on."""
         require(person, May.RULES)
-        async with database(pool) as connection:
+        async with database(pool) as connection, publishing(connection):
             config = await current(connection)
             if from_config(config).version != body.on:
                 raise HTTPException(409, "somebody published meanwhile; look at theirs first")
-            after, _ = changed(config, body.overlays)
+            after, _ = await asyncio.to_thread(changed, config, body.overlays)
+            own(person, config, after)
             signed = replace(after, at_ns=now_ns(), by=person.username, reason=body.reason)
             return {"version": await services.publish(connection, signed)}
 
@@ -191,15 +221,41 @@ def make_rules_router(pool: AsyncConnectionPool, services: RuleServices) -> APIR
     async def roll_back(number: int, body: RollBackBody, person: Who) -> dict[str, str]:
         """Publish what was published before, again; the history keeps both."""
         require(person, May.RULES)
-        async with database(pool) as connection:
+        async with database(pool) as connection, publishing(connection):
             rows = await fetch(connection, "select_rule_set_body", number=number)
             if not rows:
                 raise HTTPException(404, f"rule set {number}: none of this number")
             config = convert(rows[0]["body"], RulesConfig)
+            own(person, await current(connection), config)
             signed = replace(config, at_ns=now_ns(), by=person.username, reason=body.reason)
             return {"version": await services.publish(connection, signed)}
 
     return router
+
+
+@asynccontextmanager
+async def publishing(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Hold the rules: compared, kept and published by one person at a time, or not at all."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        yield
+
+
+def own(person: Person, before: RulesConfig, after: RulesConfig) -> None:
+    """Raise 403 unless all that differs is for hospitals and units that the person sees."""
+    if not person.scope:
+        return
+    if (before.baseline, before.regions) != (after.baseline, after.regions):
+        raise HTTPException(403, "the baseline and regions are for accounts that see everything")
+    for name in before.overlays.keys() | after.overlays.keys():
+        texts = [config.overlays.get(name) for config in (before, after)]
+        if texts[0] == texts[1]:
+            continue
+        for text in filter(None, texts):
+            scope = str(tomllib.loads(text).get("for", ""))
+            whole = scope in person.scope or any(scope.startswith(f"{s}/") for s in person.scope)
+            if not whole:
+                raise HTTPException(403, f"overlay {name}: {scope} is not within your scope")
 
 
 async def _run(
@@ -207,20 +263,15 @@ async def _run(
     services: RuleServices,
     job: TrialJob,
     sides: tuple[RuleSet, RuleSet],
-    beds: list[str] | None,
+    wanted: Callable[[str], bool],
     back: timedelta,
-    person: Person,
 ) -> None:
     def advance(done: int, of: int) -> None:
         job.done, job.of = done, of
 
     try:
         async with pool.connection() as connection:
-            found = await services.run_trial(connection, *sides, beds, back, advance)
+            job.result = await services.run_trial(connection, *sides, wanted, back, advance)
     except Exception as error:  # noqa: BLE001 - whoever asked is told, and nothing else stops
-        log.warning("trial_failed", by=person.username, reason=repr(error))
-        job.error = str(error)
-        return
-    for listed in ("new_alerts", "lost_alerts", "beds_to_look_at"):
-        found[listed] = [row for row in found[listed] if person.sees(row["bed"])]
-    job.result = found
+        log.warning("trial_failed", by=job.by, reason=repr(error))
+        job.error = str(error) or repr(error)

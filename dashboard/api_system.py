@@ -10,6 +10,7 @@ from dashboard.api_alerts import Services
 from dashboard.api_base import Who, database
 from dashboard.feed import Feed
 from hub.reads import fetch
+from schemas.alerts import hospital_place
 
 LISTED = 500
 
@@ -22,7 +23,11 @@ def make_system_router(feed: Feed, pool: AsyncConnectionPool, services: Services
     async def system(person: Who) -> dict[str, Any]:
         """Return broker, database, disk, services with their counters; delays by hospital."""
         found = await services.system()
-        found["delays"] = feed.delays.percentiles()
+        found["delays"] = {
+            hospital: delays
+            for hospital, delays in feed.delays.percentiles().items()
+            if person.sees(hospital_place(hospital))
+        }
         found["health"] = to_builtins(feed.health())
         found["feed"] = feed.status()
         database_said = found["database"]

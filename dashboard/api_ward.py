@@ -164,13 +164,11 @@ def make_ward_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # noq
                 limit=2000,
             )
             changes = await fetch(connection, "select_changes", start=start, end=end)
-            consults = [
-                c
-                for c in await consult_store.find(
-                    connection, None, last - SHIFT_NS, only_open=False, limit=LISTED
-                )
-                if c.bed in beds
-            ]
+            recent = await consult_store.find(
+                connection, scope=[f"{name}/%"], since_ns=last - SHIFT_NS, limit=LISTED
+            )
+            still = await consult_store.find(connection, scope=[f"{name}/%"], only_open=True)
+            consults = list({c.id: c for c in [*still, *recent]}.values())
             lines = {
                 bed: multiples(
                     await trend(connection, bed, start, end), start, timedelta(minutes=10)
@@ -207,7 +205,8 @@ def _about(detail: dict[str, Any], unit: str, patients: dict[str, dict[str, Any]
     here = {patient["stay"] for patient in patients.values()}
     named = [detail.get("bed"), detail.get("unit")]
     stays = [detail.get("stay"), *(detail.get("stays") or [])]
-    return any(str(n or "").startswith(unit) for n in named) or bool(here.intersection(stays))
+    mine = any(n == unit or str(n or "").startswith(f"{unit}/") for n in named)
+    return mine or bool(here.intersection(stays))
 
 
 async def show_questions(feed: Feed, connection: AsyncConnection) -> None:

@@ -20,6 +20,7 @@ from care.consults import Loops
 from dashboard.delays import Delays
 from dashboard.gate import Person
 from dashboard.views import (
+    NOTHING_OPEN,
     BedView,
     apply_alert,
     apply_observation,
@@ -102,6 +103,7 @@ class Screen:
     only: str | None = None
     person: Person = NOBODY_THERE
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    alert: asyncio.Event = field(default_factory=asyncio.Event)
     frames: int = 0
     news: deque[News] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
     news_lost: bool = False
@@ -382,17 +384,20 @@ class Feed:
         self._changed.add(bed)
 
     def tell(self, news: News) -> None:
-        """Tell every screen that shows the bed what somebody did."""
+        """Tell every screen of whoever may see the bed what somebody did."""
         for screen in self._screens:
             if screen.person.sees(news["bed"]):
                 screen.news_lost |= len(screen.news) == NEWS_KEPT
                 screen.news.append(news)
                 screen.wake.set()
 
-    def set_loops(self, bed: str, open_loops: Loops) -> None:
-        """Show what is open of a bed's consults."""
-        self._view(bed).loops = open_loops
-        self._changed.add(bed)
+    def set_loops(self, found: dict[str, Loops]) -> None:
+        """Show what is open of each bed's consults; of a bed that is not named, nothing."""
+        for view in self.views.values():
+            open_loops = found.get(view.bed, NOTHING_OPEN)
+            if view.loops != open_loops:
+                view.loops = open_loops
+                self._changed.add(view.bed)
 
     def set_questions(self, found: dict[str, list[str]]) -> None:
         """Show which beds the wrong-bed guard asks about, and what kinds of question."""
@@ -453,6 +458,8 @@ class Feed:
                 else:
                     screen.beds.update(filter(screen.wants, changed))
                     screen.alerts.update({k: e for k, e in events.items() if screen.wants(e.bed)})
+                if screen.alerts:
+                    screen.alert.set()
                 if alive or screen.beds or screen.alerts:
                     screen.wake.set()
 

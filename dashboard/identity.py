@@ -1,6 +1,7 @@
 """The shell of the wrong-bed guard: feeds it readings and moves, keeps and shows its questions."""
 
 import asyncio
+import time
 from collections import deque
 
 import psycopg
@@ -12,11 +13,14 @@ from care.guard import Question, Watched
 from dashboard.api_ward import show_questions
 from dashboard.feed import Feed
 from schemas.care import CareConfig
+from schemas.errors import HubError
 from schemas.wire import DeviceStatus, Reading
 
 log = structlog.get_logger()
 
 PERIOD_S = 1.0
+SHOW_S = 5.0
+"""Marks on tiles follow who lies there, and what was answered elsewhere, within this."""
 WAITING = 1_000
 """Questions that the database has not taken yet; the oldest goes, and is counted."""
 REMEMBERED = 20_000
@@ -72,19 +76,22 @@ class Guard:
 
     async def run(self, pool: AsyncConnectionPool) -> None:
         """Keep questions and show them, while the database is there; else they wait."""
-        shown = False
+        shown_at = -SHOW_S
         while True:
             try:
-                if self._waiting or not shown:
+                if self._waiting or time.monotonic() - shown_at >= SHOW_S:
                     async with pool.connection() as connection:
                         while self._waiting:
                             question = self._waiting[0]
-                            await ward_store.ask(connection, question)
+                            new = await ward_store.ask(connection, question)
                             self._waiting.popleft()
-                            news = {"what": "question", "bed": question.bed, "kind": question.kind}
-                            self._feed.tell(news)
+                            if new:
+                                news = {"bed": question.bed, "kind": question.kind}
+                                self._feed.tell({"what": "question", **news})
                         await show_questions(self._feed, connection)
-                        shown = True
+                        shown_at = time.monotonic()
             except (psycopg.OperationalError, PoolTimeout):
-                shown = False  # the next round tries again
+                pass  # the next round tries again
+            except HubError as error:
+                log.warning("questions_not_shown", reason=str(error))
             await asyncio.sleep(PERIOD_S)

@@ -23,6 +23,7 @@ SCREEN_WORDS: dict[str, tuple[str, str]] = {
     "edit": ("修改", "Edit"),
     "history": ("历史", "History"),
     "last": ("最近", "Last"),
+    "as_of": ("截至 {at}", "as of {at}"),
     "loading": ("正在载入…", "Loading…"),
     "lost_try": ("连接中断，请重试", "Connection lost; try again"),
     "menu": ("页面", "Pages"),

@@ -136,11 +136,11 @@ def _rule_services(settings: Settings) -> "RuleServices":
     from hub.publish_rules import config_of_files, publish_config
 
     async def run_trial(
-        connection: Any, before: Any, after: Any, beds: Any, back: Any, advance: Any
+        connection: Any, before: Any, after: Any, wanted: Any, back: Any, advance: Any
     ) -> dict[str, Any]:
         end = datetime.now(UTC)
         start = end - back
-        beds = beds or await trial.beds_with_data(connection, start)
+        beds = [b for b in await trial.beds_with_data(connection, start) if wanted(b)]
         done = iter(range(1, len(beds) + 1))
         advance(0, len(beds))
         made = await trial.run_trial(

@@ -196,6 +196,9 @@
     }
     return list;
   };
+  kit.hospitalName = (h) => kit.bedName(`${h}/hospital/hospital`);
+  /* Who lies there, as the person may see it. */
+  kit.who = (patient) => (patient ? [patient.name || kit.say("no_name"), patient.age === null ? "" : kit.say("years", {n: patient.age < 2 ? patient.age : Math.floor(patient.age)})].filter(Boolean).join(" · ") : kit.say("nobody_here"));
   kit.level = (a) => (a.tech || a.technical ? "technical" : a.pri || a.priority);
   kit.badge = (level) => kit.make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${kit.say(level)}`);
   kit.panel = (title, ...children) => kit.put("section", "panel", kit.put("div", "head", kit.make("h2", "", title)), ...children);

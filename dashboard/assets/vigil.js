@@ -227,6 +227,7 @@
   function score(bed) {
     if (!bed || !bed.r || bed.st === "empty") return {text: "", total: null, risk: "none"};
     const [total, risk, at, change] = bed.news2;
+    if (isStale(bed)) return {text: total === null ? "" : `NEWS2 ${total}`, total, risk: "none", at, change: 0, old: true};  // nothing new has come: of its time only
     if (risk === "age" || risk === "pregnancy") return {text: say("not_scored"), total: null, risk: "none"};
     return total === null ? {text: "", total, risk: "none"} : {text: `NEWS2 ${total}`, total, risk, at, change};
   }
@@ -249,6 +250,7 @@
     mark(tile.scoreNumber, "measured", s.total === null ? "" : String(s.at));
     set(tile.scoreTrend, s.change ? ` ${s.change > 0 ? "↑" : "↓"}${Math.abs(s.change)}` : "");
     mark(tile.score, "risk", s.risk);
+    mark(tile.score, "old", String(!!s.old));
     set(tile.people, doing(bed));
     mark(tile.people, "urgent", String(!!(bed && (bed.q || (bed.lo && (bed.lo[0] || (bed.lo[4] && bed.lo[4] < now())))))));
     for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
@@ -405,11 +407,12 @@
     button.textContent = say("acknowledging");
     try {
       const answer = await fetch(`/api/beds/${alert.bed}/alerts/${alert.id}/${what}`, {method: "POST"});
-      if (!answer.ok && answer.status !== 409) throw new Error(answer.status);
+      if (!answer.ok) throw new Error((await answer.json()).detail);
       if (what === "decline") button.textContent = say("declined");
-    } catch {
+    } catch (error) {
       button.disabled = false;
       button.textContent = say("ack_failed");
+      kit.toast(error.message, "bad");
     }
   }
   // A power cut is one card a hospital, not one a bed: more than a few alike, unacknowledged, stand together.
@@ -498,6 +501,7 @@
     const notes = [];
     if (bed) {
       const s = score(bed);
+      if (s.old && s.text) s.text = `${s.text} · ${say("as_of", {at: kit.stamp(s.at)})}`;
       notes.push(["score", s.text && !s.text.startsWith("NEWS2") ? `NEWS2 ${s.text}` : s.text || (bed.r && bed.st !== "empty" ? say("news2_none") : ""), s.risk]);
       if (bed.st === "empty") notes.push(["state", say("empty")]);
       if (bed.st === "standby") notes.push(["state", `${say("standby")} · ${bed.why} · ${say("back_at", {at: at(bed.until)})}`]);

@@ -5,7 +5,7 @@
    frozen, the picture stands and a drag measures time and height. */
 "use strict";
 (() => {
-  const kit = window.vigilKit, SPEEDS = [6.25, 12.5, 25, 50], GAINS = [0.5, 1, 2, 4], PX_PER_MM = 96 / 25.4, KEEP_MS = 90000, STATS_MS = 15000, MARGIN_MS = 25, IN_TIME = 0.97, RETRY_MAX_MS = 5000;
+  const kit = window.vigilKit, SPEEDS = [6.25, 12.5, 25, 50], GAINS = [0.5, 1, 2, 4], PX_PER_MM = 96 / 25.4, KEEP_MS = 90000, FROZEN_KEEP_MS = 900000, STATS_MS = 15000, MARGIN_MS = 25, IN_TIME = 0.97, RETRY_MAX_MS = 5000;
   const LANES_MAX = 5, ERASE_PX = 16, NO_SAMPLE = -32768, LOST_MS = 2500, RESYNC_MS = 4000;
   const COLOURS = {ecg: "--hr", pleth: "--spo2", pressure: "--bp", resp: "--rr", co2: "--temp", other: "--text"};
   const FIXED = {ecg: 1.2};  // mV: the least that a lane spans, so that noise does not look like a beat
@@ -307,7 +307,8 @@
     if (at === chunks.length && last && chunk.start > endOf(last) + 45) stats.gaps += 1;
     chunks.splice(at, 0, chunk);
     if (lane.drawn !== null && chunk.start < lane.drawn) lane.drawn = null;  // it fills a gap: draw again
-    while (lane.chunks.length && endOf(lane.chunks[0]) < endOf(chunk) - KEEP_MS) lane.chunks.shift();
+    const keep = v.frozen === null ? endOf(chunk) - KEEP_MS : Math.max(v.frozen - KEEP_MS, endOf(chunk) - FROZEN_KEEP_MS);
+    while (lane.chunks.length && endOf(lane.chunks[0]) < keep) lane.chunks.shift();
     if (!chunk.stored) { hear(v.clock, chunk, now); stats.heard = now; }
   }
   function connect(v) {

@@ -3,10 +3,13 @@
 import asyncio
 import csv
 import time
+from datetime import UTC, datetime
 
 import httpx
 import psycopg
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from care import consult_store
 from care.consults import Act, Advised, Side
@@ -63,6 +66,7 @@ def test_an_annotation_has_versions_an_author_and_a_file(hub, people, stranger, 
     bed, expert, nurse = "a/icu/bed-1", people["expert"], people["nurse"]
     for seq in range(5):
         stranger.numerics(bed, seq, {"hr": 80}, measured_ms=now_ms() - 5000 + seq * 1000)
+    hub.wait("the bed is known", lambda: known(nurse, bed) is not None)
     body = {"start": now_ms() - 5000, "end": now_ms() - 1000, "label": "drug", "note": "肾上腺素"}
     made = expert.post(f"/api/beds/{bed}/annotations", json=body)
     assert made.status_code == 201
@@ -98,8 +102,10 @@ def test_an_annotation_has_versions_an_author_and_a_file(hub, people, stranger, 
     ]
 
 
-def test_a_consult_with_a_picture_and_who_may_not(people):
+def test_a_consult_with_a_picture_and_who_may_not(hub, people, stranger):
     bed, expert, nurse = "a/icu/bed-2", people["expert"], people["nurse"]
+    stranger.numerics(bed, 1, {"hr": 80})
+    hub.wait("the bed is known", lambda: known(nurse, bed) is not None)
     asked = nurse.post(f"/api/beds/{bed}/consults", json={"text": "看一下"}).json()
     url = f"/api/consults/{asked['id']}"
     assert nurse.post(f"{url}/accept").status_code == 422
@@ -185,42 +191,41 @@ def count(hub, bed):
         ).fetchone()[0]
 
 
-def test_the_guard_asks_when_another_monitor_sends_for_the_same_patient(hub, people, stranger):
+def test_the_guard_asks_when_the_monitor_names_another_patient(hub, people, stranger):
     bed, nurse = "a/icu/bed-4", people["nurse"]
     body = {"bed": bed, "name": "王小明", "age": 70}
     stay = nurse.post("/api/care/stays", json=body).json()["stay"]
-    stranger.numerics(bed, 1, {"hr": 80}, device="mon-1")
+    stranger.numerics(bed, 1, {"hr": 80})
     hub.wait("care is known", lambda: known(nurse, bed) == stay)
-    stranger.numerics(bed, 2, {"hr": 80}, device="mon-1")
-    stranger.numerics(bed, 3, {"hr": 95}, device="mon-2")
-    asked = hub.wait("it asks", lambda: questions(nurse, bed))
-    assert [(q["kind"], q["stay"], q["detail"]) for q in asked] == [
-        ("device", stay, {"was": "mon-1", "is": "mon-2"})
-    ]
-    assert (
-        people["guest"]
-        .post(f"/api/questions/{asked[0]['id']}", json={"answer": "same"})
-        .status_code
-        == 403
-    )
-    assert questions(people["other"], bed) == []
-    assert (
-        nurse.post(f"/api/questions/{asked[0]['id']}", json={"answer": "same"}).status_code == 204
-    )
-    assert questions(nurse, bed) == []
-    again = nurse.post(f"/api/questions/{asked[0]['id']}", json={"answer": "same"})
-    assert again.status_code == 404
-    status = {"v": 1, "device": "mon-2", "state": "online", "patient": "ref-1"}
+    stranger.numerics(bed, 2, {"hr": 80})
+    status = {"v": 1, "device": "mon-1", "state": "online", "patient": "ref-1"}
     stranger.send(f"vigil/v1/{bed}/status", status)
     time.sleep(0.5)
     stranger.send(f"vigil/v1/{bed}/status", status | {"patient": "ref-2"})
-    [named] = hub.wait("it asks again", lambda: questions(nurse, bed))
-    assert named["kind"] == "identity"
+    [asked] = hub.wait("it asks", lambda: questions(nurse, bed))
+    assert (asked["kind"], asked["stay"]) == ("identity", stay)
+    assert asked["detail"] == {"was": "ref-1", "is": "ref-2"}
+    url = f"/api/questions/{asked['id']}"
+    assert people["guest"].post(url, json={"answer": "same"}).status_code == 403
+    assert people["other"].post(url, json={"answer": "same"}).status_code == 404
+    assert questions(people["other"], bed) == []
+    nurse.post(f"/api/care/stays/{stay}/discharge", json={})
+    assert questions(nurse, bed) == []  # nobody is there to ask about
+    again = nurse.post("/api/care/stays", json={"bed": bed}).json()["stay"]
+    assert questions(nurse, bed) == []
+    hub.wait("care is known", lambda: known(nurse, bed) == again)
+    stranger.send(f"vigil/v1/{bed}/status", status | {"patient": "ref-3"})
+    time.sleep(0.5)
+    stranger.send(f"vigil/v1/{bed}/status", status | {"patient": "ref-4"})
+    [asked] = hub.wait("it asks about the next", lambda: questions(nurse, bed))
+    url = f"/api/questions/{asked['id']}"
+    assert nurse.post(url, json={"answer": "same"}).status_code == 204
+    assert nurse.post(url, json={"answer": "same"}).status_code == 404
 
 
 def known(client, bed):
     answer = client.get(f"/api/beds/{bed}")
-    return answer.json()["care"].get("stay") if answer.status_code == 200 else None
+    return answer.json()["care"].get("stay", "") if answer.status_code == 200 else None
 
 
 def questions(client, bed):
@@ -250,3 +255,127 @@ def test_a_unit_has_a_sound_check_and_only_its_people_see_it(people):
     assert people["other"].get(url).status_code == 403
     assert people["nurse"].get("/api/units/no/such").status_code == 404
     assert people["guest"].post(f"{url}/sound-check", json={"heard": True}).status_code == 403
+
+
+def test_a_consult_goes_with_its_patient(hub, people, stranger):
+    first, second, nurse = "a/icu/bed-6", "a/icu/bed-7", people["nurse"]
+    for bed in (first, second):
+        stranger.numerics(bed, 1, {"hr": 80})
+    hub.wait("the beds are known", lambda: known(nurse, second) is not None)
+    stay = nurse.post("/api/care/stays", json={"bed": first}).json()["stay"]
+    made = nurse.post(f"/api/beds/{first}/consults", json={"text": "?"}).json()
+    nurse.post(f"/api/care/stays/{stay}/move", json={"bed": second})
+    assert nurse.get(f"/api/consults/{made['id']}").json()["bed"] == second
+    assert [c["id"] for c in open_of(nurse, second)] == [made["id"]]
+    nurse.post("/api/care/stays", json={"bed": first})
+    assert open_of(nurse, first) == []
+    nurse.post(f"/api/care/stays/{stay}/discharge", json={})
+    assert open_of(nurse, second) == []
+    assert nurse.get(f"/api/consults/{made['id']}").json()["state"] == "waiting"
+
+
+def open_of(client, bed):
+    return client.get("/api/consults", params={"bed": bed, "open": True}).json()
+
+
+def test_nobody_reaches_over_the_edge_of_their_scope(hub, people, stranger):
+    """Every route that changes something, asked by somebody who sees another hospital only."""
+    bed, nurse, other = "a/icu/bed-8", people["nurse"], people["other"]
+    for name in (bed, "elsewhere/icu/bed-1", "elsewhere/icu/bed-2"):
+        stranger.numerics(name, 1, {"hr": 80})
+    hub.wait("the beds are known", lambda: known(nurse, "elsewhere/icu/bed-2") is not None)
+    stay = nurse.post("/api/care/stays", json={"bed": bed}).json()["stay"]
+    mine = other.post("/api/care/stays", json={"bed": "elsewhere/icu/bed-1"}).json()["stay"]
+    begins = other.get("/api/care/stays", params={"bed": "elsewhere/icu/bed-1"}).json()[0][
+        "start_ns"
+    ]
+    begins = datetime.fromtimestamp(begins / S, UTC).isoformat()
+    refused = [
+        ("POST", "/api/care/stays", {"bed": "a/icu/bed-9"}),
+        ("POST", f"/api/care/stays/{stay}/discharge", {}),
+        ("POST", f"/api/care/stays/{stay}/move", {"bed": "elsewhere/icu/bed-2"}),
+        ("POST", f"/api/care/stays/{mine}/move", {"bed": "a/icu/bed-9"}),
+        ("POST", f"/api/care/stays/{mine}/swap", {"other": stay}),
+        ("POST", f"/api/care/stays/{mine}/correct", {"begins": begins, "bed": "a/icu/bed-9"}),
+        ("PUT", f"/api/care/stays/{stay}/patient", {"age": 1}),
+        ("PUT", f"/api/care/beds/{bed}/state", {"state": "monitored"}),
+        ("POST", f"/api/beds/{bed}/commands", {"kind": "audio_resume"}),
+        ("POST", f"/api/beds/{bed}/observations", {"values": {"gcs": 15}}),
+        ("POST", f"/api/beds/{bed}/annotations", {"start": 1, "end": 1, "label": "event"}),
+        ("POST", f"/api/beds/{bed}/consults", {"text": "?"}),
+        ("POST", "/api/units/a/icu/sound-check", {"heard": True}),
+        ("PUT", "/api/care/units/a/icu/ladder", {"steps": []}),
+        ("GET", f"/api/beds/{bed}/trend", None),
+        ("GET", f"/api/beds/{bed}/events", None),
+        ("GET", f"/api/beds/{bed}/scores", None),
+        ("GET", f"/api/beds/{bed}/why", None),
+        ("GET", f"/api/beds/{bed}/patient", None),
+        ("GET", f"/api/beds/{bed}/waves/minutes", None),
+        ("GET", f"/api/rules?bed={bed}", None),
+        ("GET", "/api/units/a/icu/handover", None),
+    ]
+    for method, path, body in refused:
+        answer = other.request(method, path, json=body)
+        assert answer.status_code == 403, (method, path, answer.text)
+    moved = other.post(f"/api/care/stays/{mine}/move", json={"bed": "elsewhere/icu/bed-2"})
+    assert moved.status_code == 204
+    assert list(other.get("/api/system").json()["delays"]) in ([], ["elsewhere"])
+
+
+def test_a_change_that_somebody_else_made_meanwhile_is_not_overwritten(people):
+    nurse, bed = people["nurse"], "a/icu/bed-10"
+    before = {"age": 0.5, "limits": []}
+    stay = nurse.post("/api/care/stays", json={"bed": bed, "name": "小明", **before}).json()["stay"]
+    url = f"/api/care/stays/{stay}/patient"
+    dnr = {"age": 0.5, "limits": ["不插管"]}
+    assert nurse.put(url, json=dnr | {"was": before}).status_code == 204
+    late = nurse.put(url, json={"age": 0.6, "was": before})
+    assert (late.status_code, "meanwhile" in late.text) == (422, True)
+    found = nurse.get(f"/api/beds/{bed}/patient").json()
+    assert (found["name"], found["age"], found["limits"]) == ("小明", 0.5, ["不插管"])
+
+
+def test_rules_are_published_within_the_scope_and_never_over_each_other(hub, people):
+    for name, scope in (("lead", ()), ("unit-lead", ("elsewhere/icu",))):
+        hub.account(name, role="quality-lead", scope=scope)
+    base = str(people["nurse"].base_url)
+    clients = []
+    for name in ("lead", "unit-lead"):
+        client = httpx.Client(base_url=base, headers={"Origin": base.rstrip("/")}, timeout=20)
+        client.post("/login", data={"username": name, "password": "long enough"})
+        clients.append(client)
+    lead, unit_lead = clients
+    on = lead.get("/api/rule-sets/current").json()["version"]
+    text = 'name = "{0}"\nfor = "{1}"\n[[set]]\nrule = "hr_high"\nabove = 118\n'
+    mine = {"own.toml": text.format("own", "elsewhere/icu")}
+    theirs = {"a.toml": text.format("a", "a/icu")}
+    publish = "/api/rule-sets/publish"
+    wrong = unit_lead.post(publish, json={"overlays": theirs, "reason": "x", "on": on})
+    assert wrong.status_code == 403, wrong.text
+    assert (
+        people["nurse"].post(publish, json={"overlays": mine, "reason": "x", "on": on}).status_code
+        == 403
+    )
+    done = unit_lead.post(publish, json={"overlays": mine, "reason": "x", "on": on})
+    assert done.status_code == 201, done.text
+    late = lead.post(publish, json={"overlays": theirs, "reason": "x", "on": on})
+    assert late.status_code == 409
+    [newest] = lead.get("/api/rule-sets/history").json()
+    assert newest["version"] == done.json()["version"]
+    for client in clients:
+        client.close()
+
+
+def test_an_open_wall_closes_when_its_person_signs_out(hub, people):
+    base = str(people["expert"].base_url).rstrip("/")
+    with httpx.Client(base_url=base, headers={"Origin": base}, timeout=20) as client:
+        client.post("/login", data={"username": "expert", "password": "long enough"})
+        cookie = "; ".join(f"{c.name}={c.value}" for c in client.cookies.jar)
+        url = f"ws{base.removeprefix('http')}/ws/wall"
+        with connect(url, additional_headers={"Cookie": cookie}, origin=base) as socket:
+            socket.recv()
+            client.post("/logout")
+            with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - frames come before
+                for _ in range(100):
+                    socket.recv(timeout=30)
+    assert closed.value.rcvd.code == 4401

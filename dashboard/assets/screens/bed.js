@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const kit = window.vigilKit, {say, make, put} = kit;
-  const HOUR = 3600000, SPANS = [1, 6, 24, 72, 168], AXIS_PX = 52, RIGHT_PX = 12, LIVE_MS = 10000, OLD_MS = 60000;
+  const HOUR = 3600000, SPANS = [1, 6, 24, 72, 168], AXIS_PX = 52, RIGHT_PX = 12, LIVE_MS = 10000, OLD_MS = 60000, SCORE_OLD_MS = 60000;
   const PANELS = [
     {title: "hr", span: 40, series: [["hr", "--hr"], ["pr", "--dim"]]},
     {title: "spo2", span: 12, series: [["spo2", "--spo2"]]},
@@ -43,7 +43,7 @@
     const panel = make("section", "panel trends"), head = make("div", "head");
     // A link may name a time, as #from-to in ms: it is shown with a little before and after.
     const named = location.hash.match(/^#(\d+)-(\d+)$/), air = named ? Math.max(60000, named[2] - named[1]) : 0;
-    let hours = 1, fixed = named ? [Number(named[1]) - air, Number(named[2]) + air] : null, plots = [], events = {alerts: [], annotations: [], observations: [], advice: []}, mode = "zoom", timer = null, gone = false, shown = [0, 1];
+    let hours = 1, fixed = named ? [Number(named[1]) - air, Number(named[2]) + air] : null, plots = [], events = {alerts: [], annotations: [], observations: [], advice: []}, mode = "zoom", timer = null, gone = false, shown = [0, 1], loads = 0;
     const spans = kit.choice(say("span"), SPANS.map((h) => [h, h < 48 ? say("hours_n", {n: h}) : say("days_n", {n: h / 24})]), 1, (h) => { hours = h; fixed = null; load(); });
     const modes = kit.choice(say("drag"), [["zoom", say("drag_zoom")], ["annotate", say("drag_annotate")]], "zoom", (m) => { mode = m; });
     const live = kit.button(say("to_now"), () => { fixed = null; return load(); });
@@ -59,19 +59,20 @@
     async function load() {
       clearTimeout(timer);
       live.hidden = !fixed;
-      const [since, until] = window_();
+      const turn = loads += 1, [since, until] = window_();
       const ask = new URLSearchParams({since: new Date(since).toISOString(), until: new Date(until).toISOString()});
       try {
         const [found, happened] = await Promise.all([kit.get(`/api/beds/${bed}/trend?${ask}`), kit.get(`/api/beds/${bed}/events?${ask}`), kit.labels()]);
-        if (gone) return;
+        if (gone || turn !== loads) return;  // another period was asked for meanwhile
         events = happened;
         shown = [since, until];
         draw(found);
         drawEvents();
         drawHistory();
         note.textContent = found.t.length ? "" : say("trend_empty");
-      } catch (error) { if (!gone) note.textContent = error.message; }
-      if (!gone && !fixed) timer = setTimeout(load, hours <= 6 ? LIVE_MS : OLD_MS);
+        if (!bodies.get("scores").hidden) drawScores().catch(() => {});
+      } catch (error) { if (!gone && turn === loads) note.textContent = error.message; }
+      if (!gone && turn === loads && !fixed) timer = setTimeout(load, hours <= 6 ? LIVE_MS : OLD_MS);
     }
     function draw(found) {
       const {times, column} = spread(found), seconds = times.map((ms) => ms / 1000), [since, until] = shown;
@@ -166,7 +167,7 @@
         items.push(node_);
       };
       for (const a of events.alerts) {
-        const at = Date.parse(a.onset_at), level = a.technical ? "technical" : a.priority;
+        const at = Date.parse(a.onset_at), level = kit.level(a);
         add(at, 0, level, {high: "!", medium: "!", low: "·", technical: "⚙"}[level], `${kit.clock(at)} ${a[kit.lang]}`, () => kit.why(bed, a.rule, at));
       }
       for (const a of events.annotations) add(a.start, a.end, "annotation", kit.labelName(a.label), `${kit.labelName(a.label)} ${a.note} · ${a.by}`, () => kit.showAnnotation(a));
@@ -185,13 +186,13 @@
     rest.append(under);
     function openTab(name) {
       for (const [t, body] of bodies) body.hidden = t !== name;
-      if (name === "scores") drawScores();
-      if (name === "disclosure") disclosure(bodies.get("disclosure"), bed, (ms) => { fixed = [ms - 300000, ms + 300000]; load(); });
+      if (name === "scores") drawScores().catch((error) => kit.toast(error.message, "bad"));
+      if (name === "disclosure") disclosure(bodies.get("disclosure"), bed, (ms) => { fixed = [ms - 300000, ms + 300000]; load(); }).catch((error) => kit.toast(error.message, "bad"));
       if (name === "consults") drawConsults();
     }
     function drawHistory() {
       const items = events.alerts.map((a) => {
-        const level = a.technical ? "technical" : a.priority, at = Date.parse(a.onset_at);
+        const level = kit.level(a), at = Date.parse(a.onset_at);
         const state = ["resolved", "finding"].includes(a.kind) ? a.kind : a.latched ? "latched" : a.acknowledged_by ? "acknowledged" : "open";
         const item = put("li", "", make("span", "time", kit.clock(at)), kit.badge(level), make("span", "sentence", a[kit.lang]), make("span", `state ${state}`, say(state)));
         if (a.muted_by) item.append(make("span", "note", say("muted_by", {what: a.muted_by})));
@@ -204,9 +205,10 @@
     async function drawScores() {
       const body = bodies.get("scores"), found = await kit.get(`/api/beds/${bed}/scores`);
       const score = found.score, rows = score ? Object.entries(score.parts).map(([part, points]) => [say(`part_${part}`), points === null ? say("unknown") : points]) : [];
-      const title = !score ? say("news2_none") : score.blocked ? `NEWS2 ${say("not_scored")} (${say(`blocked_${score.blocked}`)})` : score.total === null ? `NEWS2 ${say("partial", {n: score.partial})}` : `NEWS2 ${score.total} · ${say(`risk_${found.risk}`)}`;
+      const old = kit.now() - found.at > SCORE_OLD_MS;
+      const title = !score || !found.at ? say("news2_none") : score.blocked ? `NEWS2 ${say("not_scored")} (${say(`blocked_${score.blocked}`)})` : score.total === null ? `NEWS2 ${say("partial", {n: score.partial})}` : `NEWS2 ${score.total} · ${say(`risk_${found.risk}`)}`;
       const observed = Object.entries(found.observed).map(([kind, o]) => [kit.words[`obs_${kind}`] || kind, kind === "acvpu" ? "ACVPU"[o.value] : o.value, kit.ago(kit.now() - o.at), o.by]);
-      body.replaceChildren(make("h3", "", title), score && !score.blocked ? kit.table([say("component"), say("points")], rows, "NEWS2") : "", make("p", "note", found.source),
+      body.replaceChildren(make("h3", old ? "old" : "", old && found.at ? `${title} · ${say("as_of", {at: kit.stamp(found.at)})}` : title), score && !score.blocked ? kit.table([say("component"), say("points")], rows, "NEWS2") : "", make("p", "note", found.source),
         make("h3", "", say("observations")), observed.length ? kit.table([say("observation"), say("value"), say("age"), say("by_whom")], observed, say("observations")) : make("p", "note", say("none_yet")));
     }
     async function drawConsults() {
@@ -221,15 +223,15 @@
       if (gone) return;
       showLimits(rules.limits);
       if (!care) return;
-      const age = patient && patient.age !== null ? say("years", {n: Math.floor(patient.age)}) : "";
-      care.replaceChildren(make("span", "who", patient ? [patient.name || say("no_name"), age, patient.pregnant ? say("pregnant") : "", patient.spo2_scale === 2 ? say("scale2", {who: patient.spo2_ordered_by}) : ""].filter(Boolean).join(" · ") : say("nobody_here")),
+      care.replaceChildren(make("span", "who", patient ? [kit.who(patient), patient.pregnant ? say("pregnant") : "", patient.spo2_scale === 2 ? say("scale2", {who: patient.spo2_ordered_by}) : ""].filter(Boolean).join(" · ") : kit.who(null)),
         ...asked.filter((q) => q.bed === bed).map(kit.question));
     }
     function showLimits(limits) {
       for (const [vital, [low, high]] of Object.entries(limits || {})) {
         const key = vital.replace(/_mean$/, "").replace("abp", "bp").replace("nibp", "bp");
         const cell = document.querySelector(`#bed .cell.${key}`);
-        if (!cell || cell.querySelector(".limits")) continue;
+        if (!cell) continue;
+        for (const old of cell.querySelectorAll(".limits")) old.remove();
         const text = [high === null ? "" : `↑${high}`, low === null ? "" : `↓${low}`].filter(Boolean).join(" ");
         const node_ = make("span", "limits", `${vital.includes("_") ? `${vital.split("_")[1].toUpperCase()} ` : ""}${text}`);
         node_.title = say("limits_title");
@@ -238,14 +240,14 @@
     }
 
     const hear = (news) => {
-      if (news === null || (news.bed === bed && ["annotation", "consult", "question"].includes(news.what))) {
+      if (news === null || (news.bed === bed && ["annotation", "consult", "question", "care"].includes(news.what))) {
         if (news && news.what === "annotation" && news.annotation) {  // on the screen at once, without asking
           events.annotations = events.annotations.filter((a) => a.id !== news.id);
           if (!news.annotation.withdrawn) events.annotations.push(news.annotation);
           kit.labels().then(() => { drawEvents(); for (const plot of plots) plot.redraw(false, false); });
         } else if (news) load();
         if (!bodies.get("consults").hidden) drawConsults();
-        if (!news || news.what === "question") about().catch(() => {});
+        if (!news || ["question", "care"].includes(news.what)) about().catch(() => {});
       }
     };
     kit.heard.add(hear);
@@ -270,10 +272,10 @@
   /* ---- full disclosure: three days as a strip of minutes; a minute as six lines of ten seconds ---- */
   async function disclosure(body, bed, show) {
     if (body.dataset.ready) return;
-    body.dataset.ready = "1";
     const end = kit.now(), minutes = await kit.get(`/api/beds/${bed}/waves/minutes`);
     const there = new Set(minutes), hoursBack = 72, strip = make("div", "hours"), sheet = make("div", "sheet");
-    body.append(make("p", "note", say("disclosure_says")), strip, sheet);
+    body.dataset.ready = "1";
+    body.replaceChildren(make("p", "note", say("disclosure_says")), strip, sheet);
     for (let h = hoursBack - 1; h >= 0; h -= 1) {
       const at = Math.floor((end - h * HOUR) / HOUR) * HOUR;
       let count = 0;

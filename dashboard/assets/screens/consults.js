@@ -50,9 +50,12 @@
       try { await kit.post(`/api/consults/${id}/messages`, {text: text.value}); text.value = ""; } catch (error) { kit.toast(error.message, "bad"); }
     });
     node.append(put("div", "page", put("div", "title", back, title), state, put("div", "columns", put("section", "panel", make("h2", "", say("thread")), thread, compose), put("section", "panel", put("div", "head", make("h2", "", say("advice")), actions), advice))));
+    let loads = 0;
     async function load() {
-      consult = await kit.get(`/api/consults/${id}`);
-      const c = consult, place = Object.assign(make("a", "", kit.bedName(c.bed)), {href: `/bed/${c.bed}`});
+      const turn = loads += 1, c = await kit.get(`/api/consults/${id}`);
+      if (turn !== loads) return;
+      consult = c;
+      const place = Object.assign(make("a", "", kit.bedName(c.bed)), {href: `/bed/${c.bed}`});
       title.replaceChildren(say("consult"), " · ", place);
       const steps = [[say("turn_opened"), c.opened_ns, c.by], [say("turn_accepted"), c.accepted_ns, c.accepted_by], [say("turn_closed"), c.closed_ns, c.closed_by]].filter((s) => s[1]);
       state.replaceChildren(make("span", `mark state-${c.state}`, say(`consult_${c.state}`)), ...steps.map(([name, ns, who]) => make("span", "note", `${name} ${kit.clock(ns / MS)} ${who}`)),

@@ -42,10 +42,10 @@
       };
       const cards = h.beds.filter((b) => b.st !== "empty" || h.patients[b.id]).map((b) => {
         const patient = h.patients[b.id], mine = h.alerts.filter((a) => a.bed === b.id && !a.muted_by), open = h.open.filter((a) => a.bed === b.id && !a.muted), advice = h.consults.filter((c) => c.bed === b.id).flatMap((c) => c.advice.map((a) => ({...a, consult: c.id})));
-        const s = window.vigil.score(b), count = (l) => mine.filter((a) => (a.technical ? "technical" : a.priority) === l).length;
+        const s = window.vigil.score(b), count = (l) => mine.filter((a) => kit.level(a) === l).length;
         const card = put("article", "sheet-bed", put("div", "top", Object.assign(make("a", "num", kit.number(b.id)), {href: `/bed/${b.id}`}),
-          make("span", "who", patient ? [patient.name || say("no_name"), patient.age === null ? "" : say("years", {n: Math.floor(patient.age)})].filter(Boolean).join(" · ") : say("nobody_here")),
-          make("span", "score", s.text || "NEWS2 –"), b.st === "standby" ? make("span", "note", say("standby")) : ""));
+          make("span", "who", kit.who(patient)),
+          make("span", "score", s.text ? (s.old ? `${s.text} · ${say("as_of", {at: kit.stamp(s.at)})}` : s.text) : "NEWS2 –"), b.st === "standby" ? make("span", "note", say("standby")) : ""));
         if (patient && patient.limits.length) card.append(make("p", "limit", patient.limits.join("；")));
         const lines = h.lines[b.id] || {};
         card.append(put("div", "multiples", ...Object.entries(lines).map(([v, points]) => line(points, v))));

@@ -36,14 +36,13 @@
         chart(say("ack_times"), kit.bars(Object.entries(burden.waits).map(([k, n]) => [k === "later" ? say("wait_later") : k === "never" ? say("wait_never") : `≤ ${kit.span(Number(k))}`, n, k === "never" ? "medium" : ""]), say("ack_times"))),
         chart(say("top_rules"), kit.bars(burden.top_rules.map((r) => [ruleName(r.rule), r.alerts]), say("top_rules"))),
         chart(say("top_beds"), kit.bars(burden.top_beds.map((b) => [kit.bedName(b.bed), b.alerts, "", kit.isPlace(b.bed) ? "" : `/bed/${b.bed}`]), say("top_beds"))),
-        chart(say("by_hospital"), kit.table([say("hospital"), say("alerts_per_bed_day"), say("ack_median")], Object.entries(burden.by_hospital).map(([h, s]) => [kit.place(`${h}/x/x`).h === h ? hospitalName(h) : h, s.alerts_per_bed_day, kit.span(s.acknowledged_after_median_s)]), say("by_hospital"))),
+        chart(say("by_hospital"), kit.table([say("hospital"), say("alerts_per_bed_day"), say("ack_median")], Object.entries(burden.by_hospital).map(([h, s]) => [kit.hospitalName(h), s.alerts_per_bed_day, kit.span(s.acknowledged_after_median_s)]), say("by_hospital"))),
         chart(say("by_shift"), kit.table([say("shift"), say("alerts_per_bed_day"), say("ack_median")], Object.entries(burden.by_shift).map(([s, x]) => [say(`shift_${s}`), x.alerts_per_bed_day, kit.span(x.acknowledged_after_median_s)]), say("by_shift"))));
       const kept = rule.value;
       rule.replaceChildren(new Option(say("all_rules_short"), ""), ...[...new Set(rows.map((r) => r.rule.split("/")[0]))].sort().map((r) => new Option(ruleName(r), r)));
       rule.value = kept;
       drawLedger();
     }
-    const hospitalName = (h) => (Object.entries(kit.places).find(([bed]) => bed.startsWith(`${h}/`)) || ["", {h}])[1].h;
     function ruleName(name) {
       const known = rows.find((r) => r.rule.split("/")[0] === name), sentence = known && known[kit.lang];
       return sentence ? `${(kit.lang === "zh" ? sentence.split("：")[1] : sentence.split(": ")[1] || sentence).split(/[,，0-9]/)[0].trim() || name}` : name;
@@ -59,14 +58,14 @@
       }
       return put("div", "", list, put("p", "legend", ...LEVELS.map((l) => put("span", "", make("i", l), say(l)))));
     }
-    const wanted = () => rows.filter((r) => (!filters.level || (r.technical ? "technical" : r.priority) === filters.level) && (!filters.hospital || r.bed.startsWith(`${filters.hospital}/`)) && (!filters.rule || r.rule.split("/")[0] === filters.rule)
+    const wanted = () => rows.filter((r) => (!filters.level || kit.level(r) === filters.level) && (!filters.hospital || r.bed.startsWith(`${filters.hospital}/`)) && (!filters.rule || r.rule.split("/")[0] === filters.rule)
       && (!filters.find || `${r.zh} ${r.en} ${r.bed} ${r.acknowledged_by || ""}`.toLowerCase().includes(filters.find)));
     function drawLedger() {
       const found = wanted();
       count.textContent = say("shown_of", {n: Math.min(SHOWN, found.length), all: found.length}) + (rows.length >= 2000 ? ` · ${say("newest_2000")}` : "");
       ledger.replaceChildren(kit.table([say("time"), say("priority"), say("what"), say("state"), say("who"), ""], found.slice(0, SHOWN).map((r) => {
         const at = Date.parse(r.onset_at), bedLink = Object.assign(make("a", "", r[kit.lang]), {href: kit.isPlace(r.bed) ? "/" : `/bed/${r.bed}`});
-        return [kit.stamp(at), kit.badge(r.technical ? "technical" : r.priority), bedLink, ["resolved", "finding"].includes(r.kind) ? say(r.kind) : r.latched ? say("latched") : say("open"), r.acknowledged_by || (r.muted_by ? say("muted") : "–"),
+        return [kit.stamp(at), kit.badge(kit.level(r)), bedLink, ["resolved", "finding"].includes(r.kind) ? say(r.kind) : r.latched ? say("latched") : say("open"), r.acknowledged_by || (r.muted_by ? say("muted") : "–"),
           kit.isPlace(r.bed) ? "" : kit.button(say("why"), () => kit.why(r.bed, r.rule, at), "link")];
       }), say("ledger")));
     }

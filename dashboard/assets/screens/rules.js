@@ -58,15 +58,18 @@
     }
     function check() {
       clearTimeout(timer);
+      if (!kit.may("try")) return;
       timer = setTimeout(async () => {
         if (gone) return;
-        checked = await kit.post("/api/rule-sets/check", {overlays: draft});
+        const asked = JSON.stringify(draft), found = await kit.post("/api/rule-sets/check", {overlays: draft});
+        if (gone || asked !== JSON.stringify(draft)) return;
+        checked = found;
         const same = checked.version === current.version;
         verdict.textContent = checked.ok ? (same ? say("unchanged") : say("good", {version: checked.version})) : checked.error;
         verdict.className = `verdict ${checked.ok ? "ok" : "problem"}`;
       }, CHECK_MS);
     }
-    editor.addEventListener("input", () => { draft[file] = editor.value; check(); });
+    editor.addEventListener("input", () => { draft[file] = editor.value; checked = null; check(); });
     bedPick.addEventListener("change", () => drawRules().catch((error) => kit.toast(error.message, "bad")));
     find.addEventListener("input", filter);
     function addFile() {

@@ -5,14 +5,12 @@
   const PERIOD_MS = 10000;
 
   kit.screens.set("system", (node) => {
-    const top = make("div", "numbers"), body = make("div", "multi"), problems = make("div");
-    node.append(put("div", "page", put("div", "title", make("h1", "", say("system"))), problems, top, body));
+    const at = make("span", "note"), top = make("div", "numbers"), body = make("div", "multi"), problems = make("div");
+    node.append(put("div", "page", put("div", "title", make("h1", "", say("system")), at), problems, top, body));
     let gone = false, timer = null;
-    const hospitalName = (h) => (Object.entries(kit.places).find(([bed]) => bed.startsWith(`${h}/`)) || ["", {h}])[1].h;
     const figure = (title, value, note, bad) => put("div", `figure ${bad ? "bad" : ""}`, make("span", "note", title), make("b", "", value), make("span", "note", note || ""));
     const ms = (x) => (x === undefined || x === null ? "–" : x >= 10000 ? kit.span(x / 1000) : `${Math.round(x)} ms`);
     async function load() {
-      clearTimeout(timer);
       const [s, screens, rejected] = await Promise.all([kit.get("/api/system"), kit.get("/api/system/screens"), kit.get("/api/system/rejected").catch(() => [])]);
       if (gone) return;
       const service = (name) => (s.services[name] || {state: "unknown", counters: {}});
@@ -26,15 +24,19 @@
       const table = (title, heads, rows) => kit.panel(title, rows.length ? kit.table(heads, rows, title) : make("p", "note", say("none_yet")));
       const counters = Object.entries(s.services).flatMap(([n, x]) => Object.entries(x.counters).map(([k, v]) => [say(`service_${n}`), make("code", "", k), Number(v).toLocaleString()]));
       body.replaceChildren(
-        table(say("delays"), [say("hospital"), "p50", "p99", say("readings")], Object.entries(s.delays).map(([h, d]) => [hospitalName(h), ms(d.p50_ms), ms(d.p99_ms), d.readings])),
+        table(say("delays"), [say("hospital"), "p50", "p99", say("readings")], Object.entries(s.delays).map(([h, d]) => [kit.hospitalName(h), ms(d.p50_ms), ms(d.p99_ms), d.readings])),
         table(say("screens"), [say("who"), say("role"), say("looks_at"), say("receives"), `${say("paint")} p50`, "p99"], screens.map((x) => [x.username, say(`role_${x.role}`), x.bed ? kit.bedName(x.bed) : say("wall"), say(x.receives ? "yes" : "no"), ms(x.paint_p50_ms), ms(x.paint_p99_ms)])),
         table(say("clocks"), [say("device"), say("bed"), say("offset"), say("since")], (s.database.device_clocks || []).map((c) => [c.device, c.bed && kit.bedName(c.bed), ms(c.offset_ms), kit.stamp(Date.parse(c.since))])),
         table(say("devices"), [say("bed"), say("last_heard")], (s.database.beds || []).map((b) => [kit.bedName(b.name), b.last_received ? kit.ago(kit.now() - Date.parse(b.last_received)) : say("never")])),
         table(say("rejected"), [say("device"), say("reason"), say("count"), say("last"), say("detail")], rejected.map((r) => [r.device, r.reason, r.count, kit.stamp(Date.parse(r.last_at)), r.detail])),
         table(say("counters"), [say("part"), say("counter"), say("value")], counters));
-      timer = setTimeout(() => load().catch(() => {}), PERIOD_MS);
+      at.textContent = say("as_of", {at: kit.clock(kit.now())});
     }
-    load().catch((error) => problems.replaceChildren(make("p", "problem", error.message)));
+    async function follow() {
+      try { await load(); } catch (error) { problems.replaceChildren(make("p", "problem", error.message)); }
+      if (!gone) timer = setTimeout(follow, PERIOD_MS);
+    }
+    follow();
     return () => { gone = true; clearTimeout(timer); };
   });
 })();

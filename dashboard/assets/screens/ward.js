@@ -58,7 +58,7 @@
         kit.mark(item.row, "stale", String(stale));
         kit.mark(item.row, "care", bed.st);
         for (const part of item.parts) v.drawCell(part, bed.v, stale);
-        kit.set(item.who, patient ? [patient.name || say("no_name"), patient.age === null ? "" : say("years", {n: Math.floor(patient.age)})].filter(Boolean).join(" · ") : say("nobody_here"));
+        kit.set(item.who, kit.who(patient));
         kit.set(item.state, bed.st === "empty" ? say("empty") : bed.st === "standby" ? `${say("standby")} · ${say("back_at", {at: kit.minute(bed.until)})}` : stale ? (bed.r ? kit.ago(kit.now() - bed.r, "for_") : say("never")) : bed.al === "none" ? "" : say(bed.al));
         const s = v.score(bed);
         kit.set(item.score, s.text);
@@ -86,13 +86,13 @@
     }
     function admit(bed, patient) {
       const p = patient || {name: "", age: null, pregnant: false, spo2_scale: 1, spo2_ordered_by: "", limits: []};
-      const nameIn = kit.input("text", {value: p.masked ? "" : p.name, maxLength: 80, autocomplete: "off"}), age = kit.input("number", {value: p.age === null ? "" : Math.floor(p.age), min: 0, max: 130, inputMode: "numeric"});
+      const nameIn = kit.input("text", {value: p.masked ? "" : p.name, maxLength: 80, autocomplete: "off"}), age = kit.input("number", {value: p.age === null ? "" : p.age, min: 0, max: 130, step: "any", inputMode: "decimal"});
       const pregnant = kit.choice(say("pregnant"), [[false, say("no")], [true, say("yes")]], p.pregnant), scale = kit.choice(say("spo2_scale"), [[1, say("scale1")], [2, say("scale2_short")]], p.spo2_scale);
       const ordered = kit.input("text", {value: p.spo2_ordered_by, maxLength: 64}), limits = kit.area({value: p.limits.join("\n"), rows: 2});
-      const body = () => ({name: nameIn.value, age: age.value === "" ? null : Number(age.value), pregnant: pregnant.value === true || pregnant.value === "true", spo2_scale: Number(scale.value), spo2_ordered_by: ordered.value, limits: limits.value.split("\n").map((l) => l.trim()).filter(Boolean)});
+      const body = () => ({name: p.masked && !nameIn.value ? null : nameIn.value, age: age.value === "" ? null : Number(age.value), pregnant: pregnant.value === true || pregnant.value === "true", spo2_scale: Number(scale.value), spo2_ordered_by: ordered.value, limits: limits.value.split("\n").map((l) => l.trim()).filter(Boolean)});
       kit.dialog(`${say(patient ? "patient" : "admit")} · ${kit.bedName(bed)}`, put("div", "form", kit.field(say("name"), nameIn, say("name_says")), kit.field(say("age_years"), age), put("div", "field", make("span", "", say("pregnant")), pregnant), put("div", "field", make("span", "", say("spo2_scale")), scale), kit.field(say("ordered_by"), ordered), kit.field(say("treatment_limits"), limits)),
         [[say("save"), async () => {
-          if (patient) await kit.api("PUT", `/api/care/stays/${patient.stay}/patient`, body());
+          if (patient) await kit.api("PUT", `/api/care/stays/${patient.stay}/patient`, {...body(), was: {age: p.age, pregnant: p.pregnant, spo2_scale: p.spo2_scale, spo2_ordered_by: p.spo2_ordered_by, limits: p.limits}});
           else await kit.post("/api/care/stays", {bed, ...body()});
           await load();
         }, "primary"]]);

@@ -39,7 +39,7 @@ CREATE INDEX consult_act_consult ON consult_act (consult, line);
 CREATE TRIGGER consult_act_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON consult_act
     FOR EACH STATEMENT EXECUTE FUNCTION vigil_refuse_change();
 
--- What lists and tiles ask of a consult; written with each act.
+-- What lists ask of a consult; written with each act.
 CREATE TABLE consult (
     id text PRIMARY KEY,
     bed text NOT NULL,
@@ -47,10 +47,6 @@ CREATE TABLE consult (
     state text NOT NULL,
     opened_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
-    waiting boolean NOT NULL,
-    proposed integer NOT NULL,
-    accepted integer NOT NULL,
-    due_at timestamptz,
     unmeasured boolean NOT NULL DEFAULT false
 );
 CREATE INDEX consult_bed ON consult (bed, opened_at);

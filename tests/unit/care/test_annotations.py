@@ -14,13 +14,13 @@ ONE = Annotation("n1", "kaihua/icu/bed-03", T0, T0 + 60 * S, "event", "expert", 
 
 def test_only_the_author_edits_and_bed_and_stay_stay():
     old = write(replace(ONE, stay="s1", signal="hr"))
-    new = replace(ONE, label="rhythm", note="房颤？", bed="x/y/z", stay="other", at_ns=T0 + 99 * S)
+    new = replace(ONE, label="rhythm", note="房颤？", bed="x/y/z", stay="s2", at_ns=T0 + 99 * S)
     after = edit(old, new)
     assert (after.version, after.label, after.bed, after.stay, after.signal) == (
         2,
         "rhythm",
         "kaihua/icu/bed-03",
-        "s1",
+        "s2",
         "hr",
     )
     with pytest.raises(CareError, match="is expert's"):

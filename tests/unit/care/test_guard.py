@@ -1,6 +1,6 @@
 """When the wrong-bed guard asks, and when it must not."""
 
-from care.guard import AFTER_MOVE_NS, Watched, medians, move, name_patient, see
+from care.guard import AFTER_MOVE_NS, SILENT_NS, Watched, medians, move, name_patient, see
 from schemas.times import S
 
 T0 = 1_800_000_000 * S
@@ -13,12 +13,23 @@ def watch(watched, values, seconds=400, device="m1", start=T0):
     return [q for q in asked if q is not None]
 
 
-def test_another_device_for_the_same_stay_is_asked_about_once():
+def test_another_device_in_place_of_a_silent_one_is_asked_about_once():
     watched = Watched(stay="s1")
     assert watch(watched, {"hr": 80.0}, 30) == []
-    [question] = watch(watched, {"hr": 80.0}, 30, "m2", T0 + 40 * S)
+    [question] = watch(watched, {"hr": 80.0}, 200, "m2", T0 + 40 * S)
     assert question.kind == "device"
     assert question.detail == {"was": "m1", "is": "m2"}
+    assert question.at_ns > T0 + 29 * S + SILENT_NS
+
+
+def test_two_devices_on_one_bed_are_no_swap():
+    watched = Watched(stay="s1")
+    asked = [
+        see(BED, watched, device, T0 + t * S, {"hr": 80.0})
+        for t in range(600)
+        for device in ("monitor", "oximeter")
+    ]
+    assert asked == [None] * 1200
 
 
 def test_nobody_is_asked_about_an_empty_bed_or_a_first_device():
