@@ -3,6 +3,7 @@
 (() => {
   const kit = window.vigilKit, {say, make, put} = kit;
   const UNITS = {"mm[Hg]": "mmHg", Cel: "°C"};  // UCUM, as people write it
+  const STORED_MS = 2500;
   const WITHIN_MIN = [[5, "for_m"], [15, "for_m"], [30, "for_m"], [60, "for_m"], [240, "for_m"], [720, "for_m"]];
 
   /* ---- why did it (not) alarm? ---- */
@@ -12,6 +13,8 @@
     const ask = new URLSearchParams();
     if (atMs) ask.set("at", new Date(atMs + 1000).toISOString());
     try {
+      const wait = atMs ? atMs + STORED_MS - kit.now() : 0;  // the answer is made of what is stored
+      if (wait > 0) await new Promise((done) => { setTimeout(done, wait); });
       const found = await kit.get(`/api/beds/${bed}/why?${ask}`);
       const name = rule ? rule.split("/")[0] : "";
       const wanted = found.rules.filter((r) => !rule || r.rule === rule);
