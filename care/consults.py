@@ -172,13 +172,17 @@ class Consult(Struct, frozen=True):
 
 
 class Loops(Struct, frozen=True):
-    """What is still open of a bed's consults; ``due_ns``: the earliest that is still to be done."""
+    """What is still open of a bed's consults.
+
+    ``due_ns``: the earliest that is still to be done. ``consult``: the one to look at first.
+    """
 
     waiting: int = 0
     active: int = 0
     proposed: int = 0
     agreed: int = 0
     due_ns: int = 0
+    consult: str = ""
 
 
 def opened(consult: str, act: Act) -> Consult:
@@ -304,12 +308,15 @@ def loops(consults: list[Consult]) -> Loops:
     """Return what is open of some consults, as a tile says it."""
     advice = [a for c in consults if c.state is State.ACTIVE for a in c.advice]
     todo = [a for a in advice if a.state in (Advised.PROPOSED, Advised.AGREED)]
+    still = [c for c in consults if c.state in (State.WAITING, State.ACTIVE)]
+    urgent = [c for c in still if any(a.state is Advised.PROPOSED for a in c.advice)]
     return Loops(
         waiting=sum(c.state is State.WAITING for c in consults),
         active=sum(c.state is State.ACTIVE for c in consults),
         proposed=sum(a.state is Advised.PROPOSED for a in todo),
         agreed=sum(a.state is Advised.AGREED for a in todo),
         due_ns=min((a.due_ns for a in todo), default=0),
+        consult=next((c.id for c in [*urgent, *still]), ""),
     )
 
 

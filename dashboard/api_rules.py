@@ -219,13 +219,13 @@ def make_rules_router(pool: AsyncConnectionPool, services: RuleServices) -> APIR
 
     @router.post("/history/{number}/roll-back", status_code=201)
     async def roll_back(number: int, body: RollBackBody, person: Who) -> dict[str, str]:
-        """Publish what was published before, again; the history keeps both."""
+        """Publish what was published before, again (0: the installation's files)."""
         require(person, May.RULES)
         async with database(pool) as connection, publishing(connection):
             rows = await fetch(connection, "select_rule_set_body", number=number)
-            if not rows:
+            if number and not rows:
                 raise HTTPException(404, f"rule set {number}: none of this number")
-            config = convert(rows[0]["body"], RulesConfig)
+            config = convert(rows[0]["body"], RulesConfig) if number else services.files()
             own(person, await current(connection), config)
             signed = replace(config, at_ns=now_ns(), by=person.username, reason=body.reason)
             return {"version": await services.publish(connection, signed)}

@@ -169,13 +169,28 @@ def encode_bed(view: BedView) -> dict[str, Any]:
         ],
         "news2": [*view.news2, view.news2_ms, news2_change(view)],
         "v": view.vitals,
-        **_of_people(view),
+        **_where_any(view),
     }
 
 
-def _of_people(view: BedView) -> dict[str, Any]:
-    """Return what people are doing about a bed, where there is anything."""
+def offending(view: BedView) -> dict[str, str]:
+    """Return which vitals are in alarm now, each with the worst priority; NEWS2 as ``news2``."""
+    found: dict[str, Priority] = {}
+    for event in view.alerts.values():
+        if event.quiet or event.technical or not event.vital or event.latched:
+            continue
+        known = found.get(event.vital)
+        if known is None or URGENCY[event.priority] > URGENCY[known]:
+            found[event.vital] = event.priority
+    return {vital: priority.value for vital, priority in found.items()}
+
+
+def _where_any(view: BedView) -> dict[str, Any]:
+    """Return what is in alarm, and what people are doing about a bed, where there is anything."""
     found: dict[str, Any] = {}
+    bad = offending(view)
+    if bad:
+        found["bad"] = bad
     if view.watchers:
         found["w"] = view.watchers
     if view.questions:
@@ -188,6 +203,7 @@ def _of_people(view: BedView) -> dict[str, Any]:
             open_.proposed,
             open_.agreed,
             open_.due_ns // MS,
+            open_.consult,
         ]
     return found
 

@@ -81,7 +81,8 @@
     try { found = text ? JSON.parse(text) : null; } catch { found = text; }
     if (!answer.ok) {
       const detail = found && found.detail !== undefined ? found.detail : found;
-      throw new Error(typeof detail === "string" ? detail : Array.isArray(detail) ? detail.map((d) => `${(d.loc || []).slice(-1)}: ${d.msg}`).join("; ") : `${answer.status}`);
+      const said = typeof detail === "string" ? detail : Array.isArray(detail) ? detail.map((d) => `${(d.loc || []).slice(-1)}: ${d.msg}`).join("; ") : "";
+      throw new Error([kit.words[`error_${answer.status}`] || kit.say("error_other", {n: answer.status}), said].filter(Boolean).join(kit.lang === "zh" ? "：" : ": "));
     }
     return found;
   };
@@ -89,12 +90,24 @@
   kit.post = (path, body) => kit.api("POST", path, body);
 
   /* ---- pieces ---- */
+  /* What went wrong stands where one looks: in the dialog, which lies above everything else, or in a toast. */
+  function tellError(node, text) {
+    const dialog = node.closest("dialog");
+    if (!dialog) { kit.toast(text, "bad"); return; }
+    let line = dialog.querySelector(".dialog-problem");
+    if (!line) {
+      line = kit.make("p", "problem dialog-problem");
+      line.setAttribute("role", "alert");
+      dialog.insertBefore(line, dialog.querySelector(":scope > footer"));
+    }
+    line.textContent = text;
+  }
   kit.button = (text, act, className = "") => {
     const button = kit.make("button", className, text);
     button.type = "button";
     button.addEventListener("click", async () => {
       button.disabled = true;
-      try { await act(button); } catch (error) { kit.toast(error.message, "bad"); }
+      try { await act(button); } catch (error) { tellError(button, error.message); }
       button.disabled = false;
     });
     return button;

@@ -8,6 +8,7 @@
   const CELLS = ["hr", "spo2", "rr", "temp", "bp"];
   const BIG = ["hr", "spo2", "rr", "pr", "bp", "temp", "pi", "etco2", "cvp"];
   const ALIKE = 3, MUTED_SHOWN = 100;
+  const UNSCORED = 2.5;
   const ORDER = {high: 0, medium: 1, low: 2};
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
@@ -50,8 +51,11 @@
     node.append(label, number);
     return {node, key, number, why, name};
   }
-  function drawCell(cell, v, dead) {
+  const OF_CELL = {bp: ["abp_sys", "abp_dia", "abp_mean", "nibp_sys", "nibp_dia", "nibp_mean", "bp_sys", "bp_dia", "bp_mean"]};
+  function drawCell(cell, v, dead, bad = {}) {
     const shown = vital(cell.name, v);
+    const levels = (OF_CELL[cell.name] || [cell.name]).map((name) => bad[name]).filter(Boolean);
+    mark(cell.node, "alarm", ["high", "medium", "low"].find((level) => levels.includes(level)) || "none");
     set(cell.key, say(`vital_${shown ? shown.kind : cell.name}`));
     if (!shown) { set(cell.number, "--"); mark(cell.number, "old", "true"); dress(cell.number, "n"); set(cell.why, ""); return; }
     const age = now() - shown.measured;
@@ -150,7 +154,7 @@
   function rank(tile) {
     const bed = state.beds.get(tile.id);
     if (!bed || bed.st === "empty") return [9, 0];
-    return [RANK[bed.al] + (bed.ack ? 1 : 0), -(bed.news2[0] ?? -1)];
+    return [RANK[bed.al] + (bed.ack ? 1 : 0), -(bed.news2[0] ?? UNSCORED)];  // one that is not scored is not well
   }
   function arrange() {
     const tiles = document.querySelector(".wards.acuity .tiles");
@@ -253,7 +257,13 @@
     mark(tile.score, "old", String(!!s.old));
     set(tile.people, doing(bed));
     mark(tile.people, "urgent", String(!!(bed && (bed.q || (bed.lo && (bed.lo[0] || (bed.lo[4] && bed.lo[4] < now())))))));
-    for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale);
+    for (const part of tile.parts) drawCell(part, bed ? bed.v : {}, stale, bed ? bed.bad : {});
+  }
+  function loopLink(bed) {
+    const [waiting, , proposed, agreed, , consult] = bed.lo, link = make("a", `loop ${proposed || waiting ? "urgent" : ""}`);
+    link.href = `/consults/${consult}`;
+    link.textContent = proposed ? `✎ ${say("advice_waits", {n: proposed})}` : waiting ? `☎ ${say("consult_waits")}` : agreed ? `✎ ${say("advice_n", {n: agreed})}` : `☎ ${say("consult")}`;
+    return link;
   }
   // What people are doing about a bed: a question of identity, a consult that waits, open advice, who looks on.
   function doing(bed) {
@@ -312,7 +322,7 @@
   }
   function drawOutages() {
     noteOutages();
-    const box = document.querySelector("#wall .outages");
+    const box = document.querySelector(".outages");
     if (!box) return;
     const said = [...state.outages].map(([hospital, out]) => {
       const name = kit.bedName(`${hospital}/hospital/hospital`);
@@ -331,9 +341,10 @@
     for (const a of state.alerts.values()) if (!a.muted) count[a.pri] += 1;
     const words = (c) => ["high", "medium", "low"].filter((p) => c[p]).map((p) => `${say(p)} ${c[p]}`).join(" · ");
     const others = state.only ? words(state.others) : "";
-    const waiting = [...state.beds.values()].filter((b) => b.lo && b.lo[0]).length;
+    const waiting = [...state.beds.values()].filter((b) => b.lo && b.lo[0]).length, advised = [...state.beds.values()].filter((b) => b.lo && b.lo[2]).length;
+    mark(node, "asked", String(!!((waiting && kit.may("advise")) || (advised && kit.may("answer")))));
     const failed = state.undelivered ? `⚠ ${say("undelivered", {n: state.undelivered})}` : "";
-    set(node, [words(count) || say("no_alerts"), waiting && `☎ ${say("consults_wait", {n: waiting})}`, others && `${say("other_beds")} ${others}`, failed].filter(Boolean).join("  |  "));
+    set(node, [words(count) || say("no_alerts"), waiting && `☎ ${say("consults_wait", {n: waiting})}`, advised && kit.may("answer") && `✎ ${say("advice_waits", {n: advised})}`, others && `${say("other_beds")} ${others}`, failed].filter(Boolean).join("  |  "));
     mark(node, "others", state.only && state.others.high ? "high" : "none");
     drawSound();
   }
@@ -368,8 +379,12 @@
     link.href = `/bed/${alert.bed}`;
     sentence.append(link);
     item.append(row, sentence);
+    const live = make("p", "live");
+    item.append(live);
+    item.vigilAlert = alert;
+    drawLive(item, live);
     if (alert.muted) {
-      const until = alert.until ? say("shelved", {until: clock(alert.until).slice(0, 5)}) : say("muted_by", {what: alert.muted});
+      const until = alert.until ? say("shelved", {until: clock(alert.until).slice(0, 5)}) : say("muted_by", {what: mutedBy(alert)});
       item.classList.add("quiet");
       item.append(make("div", "done", [until, alert.until ? alert.reason : ""].filter(Boolean).join(" · ")));
       return item;
@@ -393,6 +408,18 @@
     if (!kit.isPlace(alert.bed)) item.append(more(alert));
     return item;
   }
+  // The name of the rule that mutes, as its own alert on the bed says it.
+  function mutedBy(alert) {
+    const other = [...state.alerts.values()].find((a) => a.bed === alert.bed && a.rule === alert.muted);
+    return other ? (state.lang === "zh" ? other.zh.split("：")[1] : other.en.split(": ")[1] || other.en).split(/[，,]/)[0] : alert.muted;
+  }
+  // The sentence is of the onset; beside it stands what is now.
+  function drawLive(item, live) {
+    const alert = item.vigilAlert, bed = state.beds.get(alert.bed), cell = bed && alert.vital && bed.v[alert.vital];
+    const value = cell && cell[0] !== null && !isStale(bed) ? `${say("now")} ${Number(cell[0].toFixed(1))} · ` : "";
+    set(live, alert.latched ? "" : `${value}${say("since_ago", {ago: ago(now() - alert.onset, "for_")})}`);
+  }
+  const drawAllLive = () => { for (const item of document.querySelectorAll(".alert")) if (item.vigilAlert) drawLive(item, item.querySelector(".live")); };
   function more(alert) {
     const links = make("div", "links"), why = make("button", "link", say("why")), ask = make("button", "link", say("consult_from"));
     why.type = ask.type = "button";
@@ -439,7 +466,8 @@
     const all = [...state.alerts.values()].sort((a, b) =>
       (!!a.ack - !!b.ack) || (ORDER[a.pri] - ORDER[b.pri]) || (a.tech - b.tech) || (b.onset - a.onset));
     const open = all.filter((a) => !a.muted), muted = all.filter((a) => a.muted);
-    const head = make("div", "head");
+    const head = make("div", "head"), focused = rail.contains(document.activeElement) ? document.activeElement.closest(".alert") : null;
+    const at = focused && [focused.dataset.alert, [...focused.querySelectorAll("a, button")].indexOf(document.activeElement)];
     head.append(make("h2", "", `${say("alerts")} ${open.length || ""}`));
     rail.replaceChildren(head, ...(open.length ? together(open) : [make("p", "note", say("no_alerts"))]));
     if (muted.length) {
@@ -448,6 +476,10 @@
       kept.addEventListener("toggle", () => { rail.vigilKept = kept.open; });
       kept.append(make("summary", "", `${say("muted")} ${muted.length}`), ...muted.slice(0, MUTED_SHOWN).map(alertItem));
       rail.append(kept);
+    }
+    if (at) {  // the list is new, the person's place in it is not
+      const again = rail.querySelector(`[data-alert="${at[0]}"]`), target = again && again.querySelectorAll("a, button")[at[1]];
+      if (target) target.focus();
     }
     drawSummary();
   }
@@ -459,6 +491,7 @@
   window.vigil.score = score;
   window.vigil.isStale = isStale;
   window.vigil.together = together;
+  window.vigil.loopLink = loopLink;
 
   /* ---- one bed ---- */
   let big = null;
@@ -487,7 +520,7 @@
       const there = CELLS.includes(part.name) || !!vital(part.name, v);
       part.node.hidden = !there;
       part.node.style.display = there ? "" : "none";
-      drawCell(part, v, stale);
+      drawCell(part, v, stale, bed ? bed.bad : {});
     }
     const waves = window.vigilWaves && performance.now() - window.vigilWaves.heard < 3000;
     set(big.age, !stale ? say("live") : waves ? say("waves_only") : bed && bed.r ? `${say("stale")} · ${ago(now() - bed.r)}` : say("never"));
@@ -511,14 +544,14 @@
         notes.push(["exception", `${say("exceptions")}: ${rule} ${change} · ${why} · ${by} · ${say("until", {at: at(until)})}`]);
       }
     }
-    const text = JSON.stringify(notes);
+    const text = JSON.stringify([notes, bed && bed.lo]);
     if (big.care.vigilText === text) return;
     big.care.vigilText = text;
     big.care.replaceChildren(...notes.filter((n) => n[1]).map(([kind, words, risk]) => {
       const node = make("span", kind, words);
       if (risk) node.dataset.risk = risk;
       return node;
-    }));
+    }), ...(bed && bed.lo && bed.lo[5] ? [loopLink(bed)] : []));
   }
 
   /* ---- the socket ---- */
@@ -570,8 +603,9 @@
     else if (state.status !== "ok") problem = say(state.status);
     if (state.problem !== problem) { state.problem = problem; drawSound(); }
     set(banner, problem);
-    mark(light, "state", problem ? "bad" : state.heard ? "ok" : "wait");
-    set(light, problem ? say("stale") : state.heard ? say("live") : say("connecting"));
+    const monitored = [...state.beds.values()].filter((b) => b.r && b.st === "monitored"), dead = problem || (monitored.length && monitored.every(isStale));
+    mark(light, "state", dead ? "bad" : state.heard ? "ok" : "wait");
+    set(light, dead ? say("stale") : state.heard ? say("live") : say("connecting"));
   }
   // A sign of life: who hears nothing of a screen takes nobody for a receiver there. A phone is a secondary one.
   function alive() {
@@ -640,7 +674,8 @@
     drawFeed();
   }
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("/worker.js").catch(() => {});  // only installing needs it
-  setInterval(() => { if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); if (state.draw) state.draw(null); drawFeed(); }, 1000);
+  setInterval(() => { drawAllLive(); if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); if (state.draw) state.draw(null); drawFeed(); }, 1000);
+  setInterval(() => { if (!state.tiles.size) drawOutages(); }, 1000);
   setInterval(alive, ALIVE_MS);
   kit.enter.push(attach);
 })();

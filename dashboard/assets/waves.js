@@ -226,6 +226,7 @@
     v.box.classList.toggle("frozen", v.frozen !== null);
     v.held.textContent = v.frozen === null ? "" : kit.say("frozen_at", {at: kit.clock(v.frozen)});
     v.freeze.setAttribute("aria-pressed", String(v.frozen !== null));
+    v.freeze.textContent = kit.say(v.frozen === null ? "freeze" : "unfreeze");
     v.actions.hidden = true;
     v.span = null;
     for (const lane of v.lanes.values()) { lane.drawn = null; lane.calliper.hidden = true; }
@@ -243,8 +244,8 @@
       Object.assign(lane.calliper.style, {left: `${left}px`, width: `${right - left}px`});
       const rate = ms > 150 ? ` · ${Math.round(60000 / ms)} /min` : "";
       lane.calliper.firstChild.textContent = `${Math.round(ms)} ms${rate}${lane.unit ? ` · ${height.toFixed(lane.unit === "mV" ? 2 : 0)} ${lane.unit}` : ""}`;
-      const times = [timeAt(lane, left, v.frozen), timeAt(lane, right, v.frozen)].sort((a, b) => a - b);
-      v.span = {start: Math.round(times[0]), end: Math.round(times[1]), signal: lane.channel, ms};
+      const start = timeAt(lane, left, v.frozen);  // across the erase bar the measured length counts, not the other sweep
+      v.span = {start: Math.round(start), end: Math.round(Math.min(start + ms, v.frozen)), signal: lane.channel, ms};
     };
     const up = () => {
       lane.canvas.removeEventListener("pointermove", move);

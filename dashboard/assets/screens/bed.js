@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const kit = window.vigilKit, {say, make, put} = kit;
-  const HOUR = 3600000, SPANS = [1, 6, 24, 72, 168], AXIS_PX = 52, RIGHT_PX = 12, LIVE_MS = 10000, OLD_MS = 60000, SCORE_OLD_MS = 60000;
+  const HOUR = 3600000, SPANS = [1, 6, 24, 72, 168], AXIS_PX = 52, BELOW_PX = 84, RIGHT_PX = 12, LIVE_MS = 10000, OLD_MS = 60000, SCORE_OLD_MS = 60000;
   const PANELS = [
     {title: "hr", span: 40, series: [["hr", "--hr"], ["pr", "--dim"]]},
     {title: "spo2", span: 12, series: [["spo2", "--spo2"]]},
@@ -81,7 +81,8 @@
       for (const plot of plots) plot.destroy();
       plots = [];
       charts.replaceChildren();
-      const height = Math.max(66, Math.floor((window.innerHeight - 700) / there.length));
+      const top = charts.getBoundingClientRect().top + window.scrollY;
+      const height = Math.max(56, Math.floor((window.innerHeight - top - BELOW_PX) / there.length));
       there.forEach((p, i) => {
         const last = i === there.length - 1, series = [{}], data = [seconds], bands = [];
         for (const [name, css, dots, values] of p.columns) {
@@ -109,7 +110,7 @@
           scales: {x: {time: true, range: () => [since / 1000, until / 1000]}, y: {range}},
           axes: [
             {stroke: colour("--dim"), grid: {stroke: colour("--line"), width: 1}, ticks: {show: false}, size: last ? 24 : 1,
-             values: (_, ticks) => ticks.map((s) => (!last ? "" : until - since > 36 * HOUR ? kit.stamp(s * 1000) : kit.minute(s * 1000))), space: until - since > 36 * HOUR ? 110 : 60},
+             values: (_, ticks) => ticks.map((s) => (!last ? "" : until - since > 36 * HOUR ? kit.stamp(s * 1000) : until - since < HOUR / 6 ? kit.clock(s * 1000) : kit.minute(s * 1000))), space: until - since > 36 * HOUR ? 110 : 80},
             {stroke: colour("--dim"), grid: {stroke: colour("--line"), width: 1}, ticks: {show: false}, size: AXIS_PX, space: 26},
           ],
           hooks: {
@@ -207,7 +208,7 @@
       const score = found.score, rows = score ? Object.entries(score.parts).map(([part, points]) => [say(`part_${part}`), points === null ? say("unknown") : points]) : [];
       const old = kit.now() - found.at > SCORE_OLD_MS;
       const title = !score || !found.at ? say("news2_none") : score.blocked ? `NEWS2 ${say("not_scored")} (${say(`blocked_${score.blocked}`)})` : score.total === null ? `NEWS2 ${say("partial", {n: score.partial})}` : `NEWS2 ${score.total} · ${say(`risk_${found.risk}`)}`;
-      const observed = Object.entries(found.observed).map(([kind, o]) => [kit.words[`obs_${kind}`] || kind, kind === "acvpu" ? "ACVPU"[o.value] : o.value, kit.ago(kit.now() - o.at), o.by]);
+      const observed = Object.entries(found.observed).map(([kind, o]) => [kit.words[`obs_${kind}`] || kind, kind === "acvpu" ? "ACVPU"[o.value] : kind === "on_oxygen" ? say(o.value ? "yes" : "no") : o.value, kit.ago(kit.now() - o.at), o.by]);
       body.replaceChildren(make("h3", old ? "old" : "", old && found.at ? `${title} · ${say("as_of", {at: kit.stamp(found.at)})}` : title), score && !score.blocked ? kit.table([say("component"), say("points")], rows, "NEWS2") : "", make("p", "note", found.source),
         make("h3", "", say("observations")), observed.length ? kit.table([say("observation"), say("value"), say("age"), say("by_whom")], observed, say("observations")) : make("p", "note", say("none_yet")));
     }
@@ -233,7 +234,7 @@
         if (!cell) continue;
         for (const old of cell.querySelectorAll(".limits")) old.remove();
         const text = [high === null ? "" : `↑${high}`, low === null ? "" : `↓${low}`].filter(Boolean).join(" ");
-        const node_ = make("span", "limits", `${vital.includes("_") ? `${vital.split("_")[1].toUpperCase()} ` : ""}${text}`);
+        const node_ = make("span", "limits", `${vital.includes("_") ? `${say("mean")} ` : ""}${text}`);
         node_.title = say("limits_title");
         cell.append(node_);
       }
@@ -280,7 +281,7 @@
       const at = Math.floor((end - h * HOUR) / HOUR) * HOUR;
       let count = 0;
       for (let m = 0; m < 60; m += 1) count += there.has(at + m * 60000);
-      const cell = make("button", "hour", kit.minute(at).slice(0, 2));
+      const hour_ = new Date(at).getHours(), cell = make("button", "hour", h === hoursBack - 1 || hour_ === 0 ? `${kit.day(at)} ${kit.minute(at).slice(0, 2)}` : kit.minute(at).slice(0, 2));
       cell.type = "button";
       cell.disabled = !count;
       cell.title = `${kit.stamp(at)} · ${say("minutes_n", {n: count})}`;

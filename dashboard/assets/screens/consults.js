@@ -10,7 +10,7 @@
     card.href = `/consults/${c.id}`;
     card.append(put("div", "row", make("span", `mark state-${c.state}`, say(`consult_${c.state}`)), make("b", "", kit.bedName(c.bed)), make("span", "note", kit.ago(kit.now() - c.opened_ns / MS))),
       make("p", "", c.thread[0].text || say("attached")),
-      put("div", "row note", say("from_whom", {who: c.by}), c.accepted_by ? say("taken_by", {who: c.accepted_by}) : "", open.length ? make("span", "todo", say("advice_open", {n: open.length})) : ""));
+      put("div", "row note", make("span", "", say("from_whom", {who: c.by})), c.accepted_by ? make("span", "", say("taken_by", {who: c.accepted_by})) : "", open.length ? make("span", "todo", say("advice_open", {n: open.length})) : ""));
     return card;
   };
   const late = (a) => ["proposed", "agreed"].includes(a.state) && a.due_ns / MS < kit.now();
@@ -49,7 +49,25 @@
       event.preventDefault();
       try { await kit.post(`/api/consults/${id}/messages`, {text: text.value}); text.value = ""; } catch (error) { kit.toast(error.message, "bad"); }
     });
-    node.append(put("div", "page", put("div", "title", back, title), state, put("div", "columns", put("section", "panel", make("h2", "", say("thread")), thread, compose), put("section", "panel", put("div", "head", make("h2", "", say("advice")), actions), advice))));
+    const v = window.vigil, parts = ["hr", "spo2", "rr", "bp", "temp"].map(v.makeCell), score = make("span", "score"), who = make("b"), limits = make("span", "limit");
+    const now = put("section", "panel consult-now", put("div", "row", who, score, limits), put("div", "cells", ...parts.map((p) => p.node)));
+    v.state.draw = () => {
+      const bed = consult && v.state.beds.get(consult.bed);
+      now.hidden = !bed;
+      if (!bed) return;
+      const s = v.score(bed), stale = v.isStale(bed);
+      for (const part of parts) v.drawCell(part, bed.v, stale, bed.bad);
+      kit.set(score, stale ? say("stale") : s.text);
+      kit.mark(score, "risk", s.risk);
+      kit.set(limits, bed.limits.length ? `${say("limits")}: ${bed.limits.join("；")}` : "");
+    };
+    let asked = "";
+    async function about(bed) {
+      if (asked === bed) return;
+      asked = bed;
+      who.textContent = kit.who(await kit.get(`/api/beds/${bed}/patient`));
+    }
+    node.append(put("div", "page", put("div", "title", back, title), state, now, put("div", "columns", put("section", "panel", make("h2", "", say("thread")), thread, compose), put("section", "panel", put("div", "head", make("h2", "", say("advice")), actions), advice))));
     let loads = 0;
     async function load() {
       const turn = loads += 1, c = await kit.get(`/api/consults/${id}`);
@@ -57,6 +75,8 @@
       consult = c;
       const place = Object.assign(make("a", "", kit.bedName(c.bed)), {href: `/bed/${c.bed}`});
       title.replaceChildren(say("consult"), " · ", place);
+      about(c.bed).catch(() => {});
+      v.state.draw();
       const steps = [[say("turn_opened"), c.opened_ns, c.by], [say("turn_accepted"), c.accepted_ns, c.accepted_by], [say("turn_closed"), c.closed_ns, c.closed_by]].filter((s) => s[1]);
       state.replaceChildren(make("span", `mark state-${c.state}`, say(`consult_${c.state}`)), ...steps.map(([name, ns, who]) => make("span", "note", `${name} ${kit.clock(ns / MS)} ${who}`)),
         c.turnaround.accepted_s === null ? "" : make("span", "note", `${say("turn_accepted_s")} ${kit.span(c.turnaround.accepted_s)}`));
@@ -70,7 +90,7 @@
       actions.replaceChildren();
       if (c.state === "waiting" && c.side !== mySide() && kit.may("consult")) actions.append(kit.button(say("accept"), () => kit.post(`/api/consults/${id}/accept`), "primary"));
       if (c.state === "waiting" && c.side === mySide() && kit.may("consult")) actions.append(kit.button(say("withdraw"), () => kit.post(`/api/consults/${id}/withdraw`)));
-      if (c.state === "active" && kit.may("advise")) actions.append(kit.button(say("advise"), () => kit.advise(id), "primary"));
+      if (c.state === "active" && kit.may("advise")) actions.append(kit.button(say("advise"), () => kit.advise(id, c.bed), "primary"));
       if (c.state === "active" && kit.may("consult")) actions.append(kit.button(say("close_consult"), () => kit.post(`/api/consults/${id}/close`)));
       compose.hidden = !["waiting", "active"].includes(c.state) || !kit.may("consult");
     }

@@ -6,6 +6,15 @@
   const STORED_MS = 2500;
   const WITHIN_MIN = [[5, "for_m"], [15, "for_m"], [30, "for_m"], [60, "for_m"], [240, "for_m"], [720, "for_m"]];
 
+  /* Throw, naming the first field that was left empty. */
+  function filled(...inputs) {
+    for (const input of inputs) {
+      if (input.value.trim()) continue;
+      input.focus();
+      throw new Error(say("fill_in", {field: document.querySelector(`label[for="${input.id}"]`).textContent}));
+    }
+    return true;
+  }
   /* ---- why did it (not) alarm? ---- */
   kit.why = async (bed, rule, atMs) => {
     const body = make("div", "why", say("loading"));
@@ -41,13 +50,13 @@
   kit.annotate = async (bed, span, old) => {
     await kit.labels();
     const at = kit.lang === "zh" ? 0 : 1;
-    const choice = kit.choice(say("label"), Object.entries(labels).map(([key, names]) => [key, names[at]]), old ? old.label : "event");
+    const choice = kit.choice(say("label"), Object.entries(labels).map(([key, names]) => [key, names[at]]), old ? old.label : "");
     choice.classList.add("many");
     const note = kit.area({value: old ? old.note : "", maxLength: 500});
     const when = span.start === span.end ? `${kit.day(span.start)} ${kit.clock(span.start)}` : `${kit.day(span.start)} ${kit.clock(span.start)} – ${kit.clock(span.end)}`;
     const body = put("div", "form", make("p", "note", `${when}${span.signal ? ` · ${kit.vitalName(span.signal)}` : ""}`), choice, kit.field(say("note"), note));
     const fields = () => ({start: span.start, end: span.end, label: choice.value, note: note.value, signal: span.signal || ""});
-    const actions = [[say("save"), () => (old ? kit.api("PUT", `/api/annotations/${old.id}`, fields()) : kit.post(`/api/beds/${bed}/annotations`, fields())), "primary"]];
+    const actions = [[say("save"), () => (!choice.value ? Promise.reject(new Error(say("choose_label"))) : old ? kit.api("PUT", `/api/annotations/${old.id}`, fields()) : kit.post(`/api/beds/${bed}/annotations`, fields())), "primary"]];
     if (old) actions.unshift([say("withdraw"), () => kit.api("DELETE", `/api/annotations/${old.id}`), "danger"]);
     kit.dialog(`${say(old ? "annotation_edit" : "annotate")} · ${kit.bedName(bed)}`, body, actions);
   };
@@ -104,7 +113,7 @@
   kit.shelve = (bed, rule) => {
     const reason = kit.input("text", {maxLength: 300}), minutes = kit.choice(say("how_long"), [15, 30, 60, 120].map((m) => [m, kit.span(m * 60)]), 30);
     kit.dialog(`${say(rule ? "shelve" : "alarm_pause")} · ${kit.bedName(bed)}`, put("div", "form", make("p", "note", rule || say("pause_says")), minutes, kit.field(say("reason"), reason)),
-      [[say("save"), () => kit.post(`/api/beds/${bed}/commands`, {kind: rule ? "shelve" : "alarm_pause", rule: rule || "", reason: reason.value, minutes: Number(minutes.value)}), "primary"]]);
+      [[say("save"), () => filled(reason) && kit.post(`/api/beds/${bed}/commands`, {kind: rule ? "shelve" : "alarm_pause", rule: rule || "", reason: reason.value, minutes: Number(minutes.value)}), "primary"]]);
   };
 
   /* ---- consults ---- */
@@ -113,6 +122,7 @@
     const about = alert ? make("p", "note", kit.lang === "zh" ? alert.zh : alert.en) : "";
     const ranges = alert ? [{start: Math.round(alert.onset - 120000), end: Math.round(Math.min(alert.onset + 60000, kit.now())), signal: ""}] : [];
     kit.dialog(`${say(kit.may("advise") ? "consult_offer" : "consult_ask")} · ${kit.bedName(bed)}`, put("div", "form", about, kit.field(say("question"), text)), [[say("send"), async () => {
+      filled(...(alert ? [] : [text]));
       const made = await kit.post(`/api/beds/${bed}/consults`, {text: text.value, ranges, alert: alert ? alert.id : ""});
       kit.go(`/consults/${made.id}`);
     }, "primary"]]);
@@ -130,16 +140,16 @@
       kit.go(`/consults/${consult.id}`);
     }, "primary"]]);
   };
-  kit.advise = (consult) => {
+  kit.advise = (consult, bed) => {
     const what = kit.area({maxLength: 2000}), why = kit.area({maxLength: 2000});
     const within = kit.select(WITHIN_MIN.map(([m]) => [m, kit.span(m * 60)]), 30);
-    kit.dialog(say("advise"), put("div", "form", kit.field(say("what"), what), kit.field(say("why_advice"), why), kit.field(say("within"), within)),
-      [[say("send"), () => kit.post(`/api/consults/${consult}/advice`, {what: what.value, why: why.value, within_min: Number(within.value)}), "primary"]]);
+    kit.dialog(`${say("advise")} · ${kit.bedName(bed)}`, put("div", "form", kit.field(say("what"), what), kit.field(say("why_advice"), why), kit.field(say("within"), within)),
+      [[say("send"), () => filled(what, why) && kit.post(`/api/consults/${consult}/advice`, {what: what.value, why: why.value, within_min: Number(within.value)}), "primary"]]);
   };
   kit.answer = (consult, advice, answer) => {
     if (answer !== "declined") return kit.post(`/api/consults/${consult}/advice/${advice}`, {answer});
     const reason = kit.area({maxLength: 2000});
-    kit.dialog(say("decline_advice"), kit.field(say("reason"), reason), [[say("save"), () => kit.post(`/api/consults/${consult}/advice/${advice}`, {answer, reason: reason.value}), "primary"]]);
+    kit.dialog(say("decline_advice"), kit.field(say("reason"), reason), [[say("save"), () => filled(reason) && kit.post(`/api/consults/${consult}/advice/${advice}`, {answer, reason: reason.value}), "primary"]]);
     return null;
   };
 })();

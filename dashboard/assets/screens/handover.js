@@ -40,6 +40,7 @@
         const d = c.detail, what = d.stays ? d.stays.map(named).join(" ⇄ ") : d.bed ? kit.number(d.bed) : d.stay ? named(d.stay) : "";
         return make("li", "", `${kit.minute(Date.parse(c.at))} ${say(`change_${c.what}`)} ${what} · ${c.by}`);
       };
+      const changes = h.changes.filter((c) => !["duty", "ladder"].includes(c.what));
       const cards = h.beds.filter((b) => b.st !== "empty" || h.patients[b.id]).map((b) => {
         const patient = h.patients[b.id], mine = h.alerts.filter((a) => a.bed === b.id && !a.muted_by), open = h.open.filter((a) => a.bed === b.id && !a.muted), advice = h.consults.filter((c) => c.bed === b.id).flatMap((c) => c.advice.map((a) => ({...a, consult: c.id})));
         const s = window.vigil.score(b), count = (l) => mine.filter((a) => kit.level(a) === l).length;
@@ -52,13 +53,13 @@
         if (!Object.keys(lines).length) card.append(make("p", "note", say("trend_empty")));
         card.append(make("p", "note", say("alerts_12h", {high: count("high"), medium: count("medium"), low: count("low"), technical: count("technical")})));
         for (const a of open) card.append(put("p", "now", kit.badge(kit.level(a)), make("span", "", kit.lang === "zh" ? a.zh : a.en)));
-        for (const a of advice.filter((x) => ["proposed", "agreed"].includes(x.state))) card.append(put("p", "now", make("span", "mark", `✎ ${say(`advice_${a.state}`)}`), make("span", "", `${a.what} · ${say("due")} ${kit.minute(a.due_ns / 1e6)}`)));
+        for (const a of advice.filter((x) => x.state !== "withdrawn")) card.append(put("p", "now", make("span", "mark", `✎ ${say(`advice_${a.state}`)}`), make("span", "", `${a.what} · ${say("due")} ${kit.minute(a.due_ns / 1e6)}`)));
         for (const e of b.ex) card.append(make("p", "note", `${say("exceptions")}: ${e[0]} · ${e[2]} · ${say("until", {at: kit.stamp(e[3])})}`));
         return card;
       });
       const name = (units.find(([id]) => id === unit) || ["", unit])[1];
       page.replaceChildren(make("p", "when", `${name} · ${kit.stamp(Date.parse(h.since))} – ${kit.stamp(Date.parse(h.until))}`),
-        put("div", "columns", kit.panel(say("changes"), h.changes.length ? put("ul", "plain", ...h.changes.slice(0, 30).map(change)) : make("p", "note", say("no_changes"))),
+        put("div", "columns", kit.panel(say("changes"), changes.length ? put("ul", "plain", ...changes.slice(0, 30).map(change)) : make("p", "note", say("no_changes"))),
           kit.panel(say("open_now"), make("p", "", say("open_now_says", {alerts: h.open.filter((a) => !a.muted).length, consults: h.consults.filter((c) => ["waiting", "active"].includes(c.state)).length, advice: h.consults.flatMap((c) => c.advice).filter((a) => ["proposed", "agreed"].includes(a.state)).length})))),
         put("div", "sheet-beds", ...cards), make("p", "note print-only", say("supplement")));
     }

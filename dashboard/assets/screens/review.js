@@ -45,7 +45,7 @@
     }
     function ruleName(name) {
       const known = rows.find((r) => r.rule.split("/")[0] === name), sentence = known && known[kit.lang];
-      return sentence ? `${(kit.lang === "zh" ? sentence.split("：")[1] : sentence.split(": ")[1] || sentence).split(/[,，0-9]/)[0].trim() || name}` : name;
+      return sentence ? `${(kit.lang === "zh" ? sentence.split("：")[1] : sentence.split(": ")[1] || sentence).split(/[,，]/)[0].trim() || name}` : name;
     }
     /* Days as bars of priorities; the numbers stand beside them for who cannot see colours. */
     function stacked(days_) {

@@ -45,13 +45,15 @@
       file = Object.keys(draft)[0] || "";
       drawFiles();
       const past = await kit.get("/api/rule-sets/history");
-      history.replaceChildren(past.length ? kit.table([say("time"), say("version"), say("by_whom"), say("reason"), say("overlays"), ""], past.map((p, i) => [kit.stamp(Date.parse(p.at)), make("code", "", p.version), p.by, p.reason, p.overlays || "–",
+      past.push({id: 0, at: null, version: "", by: "–", reason: say("from_files_row"), overlays: ""});
+      history.replaceChildren(past.length > 1 ? kit.table([say("time"), say("version"), say("by_whom"), say("reason"), say("overlays"), ""], past.map((p, i) => [p.at ? kit.stamp(Date.parse(p.at)) : "–", make("code", "", p.version), p.by, p.reason, p.overlays || "–",
         i && kit.may("rules") ? kit.button(say("roll_back"), () => rollBack(p), "link") : i ? "" : say("in_force")]), say("history")) : make("p", "note", say("never_published")));
       await drawRules();
     }
     function drawFiles() {
       const names = Object.keys(draft).sort();
       files.replaceChildren(...(names.length ? [kit.choice(say("overlays"), names.map((n) => [n, n === file && draft[n] !== current.overlays[n] ? `${n} •` : n]), file, (n) => { file = n; drawFiles(); })] : [make("p", "note", say("no_overlays"))]));
+      if (file && kit.may("rules")) files.append(kit.button(say("remove_overlay"), () => { delete draft[file]; file = Object.keys(draft)[0] || ""; drawFiles(); }, "link"));
       editor.value = file ? draft[file] : "";
       editor.readOnly = !file || !(kit.may("try") || kit.may("rules"));
       check();
@@ -121,7 +123,7 @@
     }
     function rollBack(past) {
       const reason = kit.input("text", {maxLength: 300});
-      kit.dialog(say("roll_back"), put("div", "form", make("p", "", say("publish_says", {from: current.version, to: past.version})), kit.field(say("reason"), reason)), [[say("roll_back"), async () => {
+      kit.dialog(say("roll_back"), put("div", "form", make("p", "", say("publish_says", {from: current.version, to: past.version || say("from_files_row")})), kit.field(say("reason"), reason)), [[say("roll_back"), async () => {
         await kit.post(`/api/rule-sets/history/${past.id}/roll-back`, {reason: reason.value});
         await load();
       }, "danger"]]);

@@ -16,7 +16,9 @@
     pick.setAttribute("aria-label", say("unit"));
     pick.addEventListener("change", () => kit.go(`/ward/${pick.value}`));
     lost.setAttribute("role", "alert");
-    node.append(put("div", "page station", lost,
+    const outages = make("div", "outages");
+    outages.setAttribute("role", "status");
+    node.append(put("div", "page station", lost, outages,
       put("div", "title", make("h1", "", `${say("ward")} · ${name}`), pick, put("span", "phone-note", say("phone_secondary"))),
       asked, put("div", "station-columns",
         put("section", "panel alerts-panel", put("div", "head", make("h2", "", say("alerts"))), sound, alerts),
@@ -57,13 +59,14 @@
         kit.mark(item.row, "alarm", bed.al);
         kit.mark(item.row, "stale", String(stale));
         kit.mark(item.row, "care", bed.st);
-        for (const part of item.parts) v.drawCell(part, bed.v, stale);
+        for (const part of item.parts) v.drawCell(part, bed.v, stale, bed.bad);
         kit.set(item.who, kit.who(patient));
         kit.set(item.state, bed.st === "empty" ? say("empty") : bed.st === "standby" ? `${say("standby")} · ${say("back_at", {at: kit.minute(bed.until)})}` : stale ? (bed.r ? kit.ago(kit.now() - bed.r, "for_") : say("never")) : bed.al === "none" ? "" : say(bed.al));
         const s = v.score(bed);
         kit.set(item.score, s.text);
         kit.mark(item.score, "risk", s.risk);
-        kit.set(item.doing, bed.lo ? [bed.lo[0] ? say("consult_waits") : "", bed.lo[2] + bed.lo[3] ? say("advice_n", {n: bed.lo[2] + bed.lo[3]}) : ""].filter(Boolean).join(" · ") : "");
+        const loop = JSON.stringify(bed.lo || "");
+        if (item.loop !== loop) { item.loop = loop; item.doing.replaceChildren(...(bed.lo && bed.lo[5] ? [v.loopLink(bed)] : [])); }
         const kind = `${bed.st} ${patient ? patient.stay : ""} ${kit.me.may}`;
         if (item.drawn !== kind) { item.drawn = kind; drawActs(item, bed, patient); }
       }
@@ -81,7 +84,7 @@
     const state = async (bed, body) => { await kit.api("PUT", `/api/care/beds/${bed}/state`, body); await load(); };
     function standby(bed) {
       const minutes = kit.choice(say("back_in"), [15, 30, 60, 120, 240].map((m) => [m, kit.span(m * 60)]), 60), why = kit.choice(say("reason"), ["ct", "mri", "theatre", "bronchoscopy", "wash"].map((k) => [say(`standby_${k}`), say(`standby_${k}`)]), say("standby_ct"));
-      kit.dialog(`${say("standby")} · ${kit.bedName(bed)}`, put("div", "form", make("h3", "", say("reason")), why, make("h3", "", say("back_in")), minutes, make("p", "note", say("standby_says"))),
+      kit.dialog(`${say("standby")} · ${kit.bedName(bed)} · ${kit.who(known.patients[bed])}`, put("div", "form", make("h3", "", say("reason")), why, make("h3", "", say("back_in")), minutes, make("p", "note", say("standby_says"))),
         [[say("save"), () => state(bed, {state: "standby", reason: why.value, until: new Date(kit.now() + minutes.value * 60000).toISOString()}), "primary"]]);
     }
     function admit(bed, patient) {
@@ -99,8 +102,8 @@
     }
     function move(patient, bed) {
       const free = [...rows.keys()].filter((other) => !known.patients[other]), full = [...rows.keys()].filter((other) => known.patients[other] && other !== bed);
-      const to = kit.select([...free.map((b) => [b, kit.number(b)]), ...full.map((b) => [b, `${kit.number(b)} (${say("swap")})`])]);
-      kit.dialog(`${say("move")} · ${kit.bedName(bed)}`, put("div", "form", kit.field(say("to_bed"), to)), [[say("move"), async () => {
+      const to = kit.select([...free.map((b) => [b, kit.number(b)]), ...full.map((b) => [b, `${kit.number(b)} · ${kit.who(known.patients[b])} (${say("swap")})`])]);
+      kit.dialog(`${say("move")} · ${kit.bedName(bed)} · ${kit.who(patient)}`, put("div", "form", kit.field(say("to_bed"), to)), [[say("move"), async () => {
         const other = known.patients[to.value];
         if (other) await kit.post(`/api/care/stays/${patient.stay}/swap`, {other: other.stay});
         else await kit.post(`/api/care/stays/${patient.stay}/move`, {bed: to.value});
@@ -108,7 +111,7 @@
       }, "primary"]]);
     }
     function discharge(patient, bed) {
-      kit.dialog(`${say("discharge")} · ${kit.bedName(bed)}`, make("p", "", say("discharge_says")), [[say("discharge"), async () => { await kit.post(`/api/care/stays/${patient.stay}/discharge`, {}); await load(); }, "danger"]]);
+      kit.dialog(`${say("discharge")} · ${kit.bedName(bed)} · ${kit.who(patient)}`, make("p", "", say("discharge_says")), [[say("discharge"), async () => { await kit.post(`/api/care/stays/${patient.stay}/discharge`, {}); await load(); }, "danger"]]);
     }
 
     /* ---- sound check, connection ---- */
@@ -121,10 +124,12 @@
     }
     async function test() {
       window.vigilSound.set(true);
+      const played = new Set(), yes_ = () => { const button = dialog.querySelector("footer .primary"); button.disabled = played.size < 3; };
       const heard = async (yes) => { await kit.post(`/api/units/${unit}/sound-check`, {heard: yes}); await load(); if (!yes) kit.toast(say("sound_fix"), "bad"); };
-      kit.dialog(say("sound_test"), put("div", "form", make("p", "", say("sound_question")), put("div", "row", ...["high", "medium", "low"].map((p) => kit.button(say(p), () => window.vigilSound.play(p))))),
+      const play = (p) => { window.vigilSound.play(p); played.add(p); yes_(); };
+      const dialog = kit.dialog(say("sound_test"), put("div", "form", make("p", "", say("sound_question")), put("div", "row", ...["high", "medium", "low"].map((p) => kit.button(say(p), () => play(p))))),
         [[say("heard_not"), () => heard(false), "danger"], [say("heard_all"), () => heard(true), "primary"]]);
-      window.vigilSound.play("high");
+      yes_();
     }
     function drawLost() {
       const how = v.state.problem || (window.vigilSound.state() !== "on" && !matchMedia(PHONE).matches ? say(window.vigilSound.state() === "off" ? "station_muted" : "sound_blocked") : "");

@@ -52,11 +52,11 @@ def answer(consult, to, at_s=200, side=Side.BEDSIDE, reason=""):
 
 def test_the_whole_loop_and_its_times():
     consult = advised()
-    assert loops([consult]) == Loops(active=1, proposed=1, due_ns=T0 + 1800 * S)
+    assert loops([consult]) == Loops(active=1, proposed=1, due_ns=T0 + 1800 * S, consult="c1")
     consult = answer(consult, Advised.AGREED)
-    assert loops([consult]) == Loops(active=1, agreed=1, due_ns=T0 + 1800 * S)
+    assert loops([consult]) == Loops(active=1, agreed=1, due_ns=T0 + 1800 * S, consult="c1")
     consult = answer(consult, Advised.DONE, 500)
-    assert loops([consult]) == Loops(active=1)
+    assert loops([consult]) == Loops(active=1, consult="c1")
     consult = apply(
         consult, act("measured", 4200, Side.EXPERT, advice="r1", response={"hr": [1.0]})
     )
