@@ -32,7 +32,7 @@ NAVIGATION = (
     ("/system", "system"),
 )
 FIRST = ("kit.js", "sound.js", "vigil.js", "waves.js")
-"""The scripts whose order matters; the others follow."""
+"""The scripts whose order matters; the screens follow, libraries come when they are needed."""
 FOREVER = "public, max-age=31536000, immutable"
 _templates = Environment(
     loader=FileSystemLoader(HERE), autoescape=select_autoescape(), trim_blocks=True
@@ -56,7 +56,7 @@ class Assets(StaticFiles):
         found = sorted(p for p in ASSETS.rglob("*") if p.is_file())
         self.version = sha256(b"".join(p.read_bytes() for p in found)).hexdigest()[:12]
         names = [p.relative_to(ASSETS).as_posix() for p in found if p.suffix == ".js"]
-        later = [name for name in names if name not in FIRST and not name.startswith("login")]
+        later = [name for name in names if name not in FIRST and name.startswith("screens/")]
         self.scripts = (*FIRST, *later)
 
     async def get_response(self, path: str, scope: Scope) -> Response:

@@ -216,6 +216,19 @@
   kit.badge = (level) => kit.make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${kit.say(level)}`);
   kit.panel = (title, ...children) => kit.put("section", "panel", kit.put("div", "head", kit.make("h2", "", title)), ...children);
   /* To another page within this document, so that sound goes on: its part is put in the place of the one before. */
+  const version = new URL(document.currentScript.src).search, libraries = new Map();
+  /* A library that only one screen needs, loaded once. */
+  kit.library = (name) => {
+    if (!libraries.has(name)) {
+      libraries.set(name, new Promise((done, failed) => {
+        const script = document.createElement("script"), style = document.createElement("link");
+        Object.assign(style, {rel: "stylesheet", href: `/assets/vendor/${name}.min.css${version}`});
+        Object.assign(script, {src: `/assets/vendor/${name}.iife.min.js${version}`, onload: done, onerror: () => { libraries.delete(name); failed(new Error(kit.say("lost_try"))); }});
+        document.head.append(style, script);
+      }));
+    }
+    return libraries.get(name);
+  };
   let going = 0;
   kit.enter = [];  // called when a page has come, in order
   kit.go = (path) => { history.pushState({}, "", path); return load(); };

@@ -62,7 +62,7 @@
       const turn = loads += 1, [since, until] = window_();
       const ask = new URLSearchParams({since: new Date(since).toISOString(), until: new Date(until).toISOString()});
       try {
-        const [found, happened] = await Promise.all([kit.get(`/api/beds/${bed}/trend?${ask}`), kit.get(`/api/beds/${bed}/events?${ask}`), kit.labels()]);
+        const [found, happened] = await Promise.all([kit.get(`/api/beds/${bed}/trend?${ask}`), kit.get(`/api/beds/${bed}/events?${ask}`), kit.labels(), kit.library("uPlot")]);
         if (gone || turn !== loads) return;  // another period was asked for meanwhile
         events = happened;
         shown = [since, until];
