@@ -92,7 +92,7 @@ class DashboardSettings(_Section):
 
     host: str = Field("127.0.0.1", description="address the console listens on")
     port: int = Field(8050, ge=1, le=65535, description="its port")
-    frame_ms: int = Field(110, ge=20, le=1000, description="live changes are sent this often")
+    frame_ms: int = Field(105, ge=20, le=1000, description="live changes are sent this often")
     session_hours: float = Field(12, gt=0, le=168, description="a sign-in lasts this long")
     lag_s: float = Field(10, ge=1, le=60, description="a browser this far behind is disconnected")
 
