@@ -39,8 +39,8 @@ OPEN_FOLDER = "/assets/fonts/"
 VERIFIED_S = 60.0
 CACHED = 2_000
 POLICY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-    b"form-action 'self'; frame-ancestors 'none'"
+    b"default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' blob: data:; "
+    b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """No script of ours evaluates text; drivers of browsers that wait for an expression do."""
 HEADERS = (

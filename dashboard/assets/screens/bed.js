@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const kit = window.vigilKit, {say, make, put} = kit;
-  const HOUR = 3600000, SPANS = [1, 6, 24, 72, 168], AXIS_PX = 52, BELOW_PX = 84, RIGHT_PX = 12, LIVE_MS = 10000, OLD_MS = 60000, SCORE_OLD_MS = 60000;
+  const HOUR = 3600000, SPANS = [1, 6, 24, 72, 168], AXIS_PX = 52, AROUND_PX = 752, RIGHT_PX = 12, LIVE_MS = 10000, OLD_MS = 60000, SCORE_OLD_MS = 60000;
   const PANELS = [
     {title: "hr", span: 40, series: [["hr", "--hr"], ["pr", "--dim"]]},
     {title: "spo2", span: 12, series: [["spo2", "--spo2"]]},
@@ -81,8 +81,7 @@
       for (const plot of plots) plot.destroy();
       plots = [];
       charts.replaceChildren();
-      const top = charts.getBoundingClientRect().top + window.scrollY;
-      const height = Math.max(56, Math.floor((window.innerHeight - top - BELOW_PX) / there.length));
+      const height = Math.max(56, Math.floor((window.innerHeight - AROUND_PX) / there.length));
       there.forEach((p, i) => {
         const last = i === there.length - 1, series = [{}], data = [seconds], bands = [];
         for (const [name, css, dots, values] of p.columns) {
