@@ -2,7 +2,10 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from alerts.derive import Observed
+from care.consults import Loops
 from dashboard.screen_words import SCREEN_WORDS
 from dashboard.views import (
     BedView,
@@ -17,8 +20,6 @@ from dashboard.views import (
 from dashboard.words import WORDS, script_words
 from schemas.times import MS, S
 from tests.support.readings import T0, feed, pipeline, reading
-
-DRAWN = ("hr", "spo2", "rr", "abp_sys", "abp_mean", "nibp_sys", "nibp_mean", "temp")
 
 
 def judged(*items):
@@ -126,3 +127,24 @@ def test_change_of_news2_is_told_after_ten_minutes_and_never_across_more_than_an
     assert scored(5, 22) == (2, None)
     assert scored(10, 22) == (2, 2)
     assert scored(90, 26) == (3, None)
+
+
+def test_the_vital_in_alarm_is_named_with_its_worst_priority():
+    view, line = BedView("h/icu/b1"), pipeline()
+    for t in range(3):
+        for event in feed(line, reading(t, bed="h/icu/b1", spo2=70, hr=80)).events:
+            apply_alert(view, event)
+    assert encode_bed(view)["bad"] == {"spo2": "high"}
+    for event in list(view.alerts.values()):
+        apply_alert(view, replace(event, muted_by="pause"))
+    assert "bad" not in encode_bed(view)
+
+
+def test_what_people_do_about_a_bed_is_sent_only_when_there_is_anything():
+    view = BedView("h/icu/b1")
+    assert not {"lo", "q", "w", "bad"} & encode_bed(view).keys()
+    view.loops = Loops(waiting=1, consult="c1")
+    view.questions, view.watchers = ["jump"], ("expert",)
+    shown = encode_bed(view)
+    assert (shown["lo"][0], shown["lo"][5]) == (1, "c1")
+    assert (shown["q"], shown["w"]) == (["jump"], ("expert",))
