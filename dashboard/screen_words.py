@@ -258,6 +258,7 @@ SCREEN_WORDS: dict[str, tuple[str, str]] = {
         "A phone is secondary: the desk's computer is the primary receiver",
     ),
     "beds_here": ("床位", "Beds"),
+    "nobody": ("（无人值班）", "(nobody on duty)"),
     "back_now": ("已返回", "Back now"),
     "back_in": ("预计返回", "Back in"),
     "standby_ct": ("外出 CT", "CT"),

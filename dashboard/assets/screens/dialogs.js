@@ -33,7 +33,8 @@
       body.replaceChildren(
         make("p", "note", `${kit.stamp(Date.parse(found.at))} · ${found.pack} ${found.pack_version}${found.overlays.length ? ` · ${found.overlays.join(", ")}` : ""}`),
         put("ul", "whys", ...wanted.map(item)));
-      const inputs = Object.entries(found.inputs).map(([vital, i]) => [kit.vitalName(vital), `${i.value} ${UNITS[i.unit] || i.unit}`, kit.span(i.age_s), i.fresh ? "" : say("too_old")]);
+      const of = (rule || "").split("/")[1];  // what the rule looks at comes first
+      const inputs = Object.entries(found.inputs).sort(([a], [b]) => (b === of) - (a === of)).map(([vital, i]) => [vital === of ? make("b", "", kit.vitalName(vital)) : kit.vitalName(vital), `${i.value} ${UNITS[i.unit] || i.unit}`, kit.span(i.age_s), i.fresh ? "" : say("too_old")]);
       body.append(make("h3", "", say("inputs")), kit.table([say("vital"), say("value"), say("age"), ""], inputs, say("inputs")));
       if (others.length) {
         const more = make("details");

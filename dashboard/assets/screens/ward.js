@@ -143,7 +143,7 @@
       for (const bed of found.beds) if (!rows.has(bed.id)) { const row = makeRow(bed.id); rows.set(bed.id, row); beds.append(row.row); }
       for (const item of rows.values()) item.drawn = "";
       asked.replaceChildren(...found.questions.map(kit.question));
-      const people = found.ladder.map((r) => `${say(`role_${r.role}`)} ${(found.duty[r.role] || ["–"]).join(" ")}`);
+      const people = found.ladder.map((r) => `${say(`role_${r.role}`)} ${(found.duty[r.role] || [say("nobody")]).join(" ")}`);
       duty.textContent = people.join("  →  ");
       drawSound();
       drawBeds();
