@@ -1,6 +1,7 @@
 """Every migration and every query, on plain PostgreSQL and on TimescaleDB: the same answers."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -10,7 +11,11 @@ import pytest
 from msgspec import to_builtins
 
 import hub.database
+from care import annotation_store, consult_store, ward_store
 from care import store as care
+from care.annotations import Annotation
+from care.consults import Act, Advised, Side
+from care.guard import Question
 from care.store import Patient
 from hub import accounts
 from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrate, migrations, query
@@ -217,6 +222,10 @@ async def exercise(  # noqa: C901 - one story, told to both
 
         assert await accounts_story(connection)
         out["care"] = await care_story(connection)
+        out["consults"] = await consult_story(connection, at_ns)
+        out["minutes"] = await fetched("select_wave_minutes", **asked)
+        out["observed"] = plainly(await fetched("select_bed_observations", **asked))
+        out["rule set"] = await fetched("select_rule_set_body", number=1)
         await runs_story(connection)
         out["runs"] = [
             {k: v for k, v in row.items() if k not in ("created_at", "finished_at")}
@@ -256,6 +265,64 @@ async def care_story(connection):
     config = (await care.configs(connection, at + 30 * S))["h"]
     beds = {name: to_builtins(bed) | {"stay": bool(bed.stay)} for name, bed in config.beds.items()}
     return beds, to_builtins(config.units)
+
+
+async def consult_story(connection, at_ns):
+    """An annotation with versions, a consult up to its response, the guard, a sound check."""
+    bed, when = "h/icu/c1", {"by": "nurse", "now_ns": 1_800_000_200 * S}  # after care_story
+    stay = await care.admit(connection, bed, Patient(50, name="张三"), at_ns=at_ns - S, **when)
+    seen = Patient(50)
+    await care.change_patient(connection, stay, Patient(51), by="nurse", was=seen)
+    with pytest.raises(CareError, match="meanwhile"):
+        await care.change_patient(connection, stay, Patient(52), by="nurse", was=seen)
+    there = await care.patient_of(connection, bed, at_ns)
+    new = Annotation("", bed, at_ns, at_ns + 60 * S, "drug", "expert", at_ns + 90 * S, note="x")
+    written = await annotation_store.write(connection, new)
+    await annotation_store.edit(connection, replace(new, id=written.id, note="y"))
+    shown = await annotation_store.read(connection, bed, at_ns, at_ns + S)
+    await annotation_store.withdraw(connection, written.id, "expert", at_ns + 99 * S)
+    gone = await annotation_store.read(connection, bed, at_ns, at_ns + S)
+    versions = await fetch(
+        connection,
+        "select_annotation_versions",
+        bed=bed,
+        start=to_datetime(at_ns),
+        end=to_datetime(at_ns + S),
+    )
+
+    def act(kind, after_s, side, **fields):
+        return Act(kind, side.value, side, at_ns + after_s * S, **fields)
+
+    asked = act("opened", 0, Side.BEDSIDE, bed=bed, text="?")
+    consult = (await consult_store.open_consult(connection, asked)).id
+    image = await consult_store.add_image(connection, consult, b"\x89PNG...", "nurse")
+    pictures = await fetch(connection, "select_consult_image", id=image, consult=consult)
+    advice = {"advice": "r1", "what": "a", "why": "b", "due_ns": at_ns + 999 * S}
+    for one in (
+        act("accepted", 1, Side.EXPERT),
+        act("advised", 2, Side.EXPERT, **advice),
+        act("answered", 3, Side.BEDSIDE, advice="r1", answer=Advised.DONE),
+    ):
+        await consult_store.do(connection, consult, one)
+    [due] = await consult_store.unmeasured(connection, at_ns + 3700 * S)
+    place = await consult_store.response_place(connection, due[0], due[2])
+    [open_now] = await consult_store.find(connection, bed=bed, only_open=True)
+    question = Question(bed, stay, "device", at_ns, {"was": "a", "is": "b"})
+    new_once = [await ward_store.ask(connection, question) for _ in range(2)]
+    [shown_question] = await ward_store.questions(connection)
+    await ward_store.answer(connection, shown_question["id"], "same", "nurse")
+    await ward_store.check_sound(connection, "h/icu", "nurse", heard=True)
+    check = await ward_store.last_sound_check(connection, "h/icu")
+    long_ago = to_datetime(at_ns - 86_400 * 400 * S)
+    far = to_datetime(at_ns + 86_400 * 400 * S)
+    changes = await fetch(connection, "select_changes", start=long_ago, end=far)
+    await care.discharge(connection, stay, at_ns=at_ns + S, **when)
+    assert await consult_store.find(connection, bed=bed, only_open=True) == []
+    return (
+        (there["name"], there["age"], [a.note for a in shown], gone, len(versions)),
+        (pictures, place, open_now.state, open_now.advice, new_once, shown_question["kind"]),
+        (check["heard"], [row["what"] for row in changes]),
+    )
 
 
 async def accounts_story(connection):
