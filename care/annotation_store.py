@@ -1,14 +1,13 @@
 """Annotations in SQL. Every version is decided by ``care.annotations`` first; none is changed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from secrets import token_hex
-from typing import Any
 
 from psycopg import AsyncConnection
 
 from care import annotations
 from care.annotations import Annotation
-from care.store import patient_of
+from care.store import stay_at
 from hub.database import query
 from hub.reads import Row, fetch
 from schemas.errors import CareError
@@ -19,24 +18,17 @@ LOCK = 7_470_128
 
 async def write(connection: AsyncConnection, new: Annotation) -> Annotation:
     """Keep a new annotation; return it with its id and the stay that lay there then."""
-    there = await patient_of(connection, new.bed, new.start_ns)
-    return await _insert(
-        connection,
-        annotations.write(_named(new, f"n{token_hex(8)}", there["stay"] if there else "")),
-    )
-
-
-def _named(new: Annotation, name: str, stay: str) -> Annotation:
-    return Annotation(**{**asdict(new), "id": name, "stay": stay})
+    stay = await stay_at(connection, new.bed, new.start_ns)
+    named = replace(new, id=f"n{token_hex(8)}", stay=stay)
+    return await _insert(connection, annotations.write(named))
 
 
 async def edit(connection: AsyncConnection, new: Annotation) -> Annotation:
     """Keep the next version of ``new.id``."""
     async with connection.transaction():
         old = await _newest(connection, new.id)
-        there = await patient_of(connection, old.bed, new.start_ns)
-        new = _named(new, old.id, there["stay"] if there else "")
-        return await _insert(connection, annotations.edit(old, new))
+        stay = await stay_at(connection, old.bed, new.start_ns)
+        return await _insert(connection, annotations.edit(old, replace(new, stay=stay)))
 
 
 async def withdraw(connection: AsyncConnection, name: str, by: str, at_ns: int) -> Annotation:
@@ -68,16 +60,11 @@ async def _newest(connection: AsyncConnection, name: str) -> Annotation:
 
 
 async def _insert(connection: AsyncConnection, one: Annotation) -> Annotation:
-    await connection.execute(query("insert_annotation"), as_row(one))
-    return one
-
-
-def as_row(one: Annotation) -> dict[str, Any]:
-    """Return an annotation as the table has it."""
     row = asdict(one)
     row["start"], row["end"] = (to_datetime(row.pop(k)) for k in ("start_ns", "end_ns"))
     row["at"] = to_datetime(row.pop("at_ns"))
-    return row
+    await connection.execute(query("insert_annotation"), row)
+    return one
 
 
 def _annotation(row: Row) -> Annotation:

@@ -9,7 +9,7 @@ from psycopg.types.json import Json
 
 from care import consults
 from care.consults import Act, Advised, Consult
-from care.store import patient_of, read_places
+from care.store import read_places, stay_at
 from hub.database import query
 from hub.reads import fetch
 from schemas.errors import CareError
@@ -25,9 +25,7 @@ MEDIA = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image
 
 async def open_consult(connection: AsyncConnection, act: Act) -> Consult:
     """Open a consult about who lies in the bed now."""
-    there = await patient_of(connection, act.bed, act.at_ns)
-    stay = there["stay"] if there else ""
-    act = convert({**to_builtins(act), "stay": stay}, Act)
+    act = replace(act, stay=await stay_at(connection, act.bed, act.at_ns))
     async with connection.transaction():
         consult = consults.opened(f"c{token_hex(8)}", act)
         await _append(connection, consult, act)

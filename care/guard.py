@@ -1,9 +1,9 @@
 """The wrong-bed guard: is this still the same patient? It asks, it changes nothing. Pure.
 
 It asks when, with the same stay in the bed, another device sends in place of a silent one
-(``device``), the monitor names
-another patient (``identity``), or, within half an hour of a move or swap, the vitals are not those
-that the patient had before (``jump``). One question a bed and kind is open at a time.
+(``device``), the monitor names another patient (``identity``), or, within half an hour of a move
+or swap, the vitals are not those that the patient had before (``jump``). One question of a kind is
+open for a patient at a time.
 """
 
 from collections import deque
@@ -85,11 +85,10 @@ def see(
 
 def _swap(bed: str, watched: Watched, device: str, at_ns: int) -> Question | None:
     known = watched.devices
-    silent = [name for name, heard_ns in known.items() if at_ns - heard_ns > SILENT_NS]
     if device in known or not known:
         known[device] = at_ns
         return None
-    if len(silent) < len(known):
+    if any(at_ns - heard_ns <= SILENT_NS for heard_ns in known.values()):
         return None
     was = max(known, key=known.__getitem__)
     known.clear()

@@ -122,6 +122,12 @@ async def patient_of(connection: AsyncConnection, bed: str, at_ns: int) -> Row |
     return rows[0] if rows else None
 
 
+async def stay_at(connection: AsyncConnection, bed: str, at_ns: int) -> str:
+    """Return the stay that lies in a bed at a time; empty: nobody's."""
+    there = await patient_of(connection, bed, at_ns)
+    return str(there["stay"]) if there else ""
+
+
 async def _save(connection: AsyncConnection, before: list[Place], after: list[Place]) -> None:
     """Replace the intervals that changed."""
     for place in set(before) - set(after):

@@ -17,7 +17,7 @@ from alerts.annunciation import SIGNALS
 from alerts.rules import Kind, Rule
 from alerts.rulesets import RuleSet
 from care.roles import May
-from dashboard.api_base import Bed, Who, database, require, see, send, time_ns, within
+from dashboard.api_base import Bed, Who, database, known, require, see, send, time_ns, within
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
@@ -244,9 +244,7 @@ def make_alert_router(  # noqa: C901, PLR0915 - one closure over what the routes
     @router.get("/beds/{hospital}/{unit}/{bed}")
     async def one_bed(name: Bed) -> Any:
         """Return what is known of a bed now: state, observations, open alerts."""
-        view = feed.views.get(name)
-        if view is None:
-            raise HTTPException(404, f"bed {name} was never heard of")
+        view = known(feed, name)
         return {
             "bed": name,
             "care": to_builtins(view.care),

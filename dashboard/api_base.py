@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from care.roles import ALLOWED, May
 from dashboard.feed import Feed
 from dashboard.gate import Person
+from dashboard.views import BedView
 from schemas.alerts import hospital_place
 from schemas.errors import BrokerError, HubError, StoreError, TopicError
 from schemas.times import parse_time
@@ -45,10 +46,12 @@ def see(person: Person, bed: str) -> str:
     return bed
 
 
-def known(feed: Feed, bed: str) -> None:
-    """Raise 404 for a bed that was never heard of and is not registered."""
-    if bed not in feed.views:
-        raise HTTPException(404, f"bed {bed}: was never heard of")
+def known(feed: Feed, bed: str) -> BedView:
+    """Return a bed as the screens see it; 404 when it was never heard of nor registered."""
+    view = feed.views.get(bed)
+    if view is None:
+        raise HTTPException(404, f"bed {bed} was never heard of")
+    return view
 
 
 def within(person: Person) -> list[str] | None:

@@ -10,15 +10,13 @@ from psycopg_pool import AsyncConnectionPool
 
 from alerts.scores import SCORES
 from care import annotation_store, consult_store
-from dashboard.api_base import Bed, database, time_ns
+from dashboard.api_base import Bed, database, known, time_ns
 from dashboard.api_consults import encode_annotation
 from dashboard.feed import Feed
-from dashboard.views import encode_bed
+from dashboard.views import encode_bed, read_observation
 from hub.clock import now_ns
-from hub.reads import fetch, trend
+from hub.reads import fetch, trend, trend_of
 from hub.waves import read_waves
-from schemas.codec import decode_observation, time_of
-from schemas.observations import code
 from schemas.times import MS, S, from_datetime, to_datetime
 
 HOUR_NS = 3600 * S
@@ -64,9 +62,8 @@ def make_history_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:
         first, last = between(since, until, HOUR_NS)
         async with database(pool) as connection:
             rows = await trend(connection, name, to_datetime(first), to_datetime(last))
-        span = timedelta(seconds=(last - first) / S)
-        wide = 3600 if span > timedelta(hours=48) else 60 if span > timedelta(minutes=90) else 0
-        return {"since": first // MS, "until": last // MS, "step_s": wide, **columns(rows)}
+        _, step_s = trend_of(timedelta(seconds=(last - first) / S))
+        return {"since": first // MS, "until": last // MS, "step_s": step_s, **columns(rows)}
 
     @router.get("/beds/{hospital}/{unit}/{bed}/events")
     async def events(name: Bed, since: str | None = None, until: str | None = None) -> Any:
@@ -110,9 +107,7 @@ def make_history_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:
     @router.get("/beds/{hospital}/{unit}/{bed}/scores")
     async def scores(name: Bed) -> Any:
         """Return a bed's NEWS2 now with its components, what is missing, what was observed."""
-        view = feed.views.get(name)
-        if view is None:
-            raise HTTPException(404, f"bed {name} was never heard of")
+        view = known(feed, name)
         found = view.score
         return {
             "name": "NEWS2",
@@ -168,10 +163,5 @@ def make_history_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:
 
 
 def _observation(row: dict[str, Any]) -> dict[str, Any]:
-    message = decode_observation(bytes(row["body"]))
-    at_ns = time_of("at", message.at, from_datetime(row["received_at"]))
-    return {
-        "at": at_ns // MS,
-        "by": message.by,
-        "values": {kind: code(kind, value) for kind, value in message.values.items()},
-    }
+    by, at_ns, values = read_observation(bytes(row["body"]), from_datetime(row["received_at"]))
+    return {"at": at_ns // MS, "by": by, "values": values}

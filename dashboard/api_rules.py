@@ -176,7 +176,7 @@ def make_rules_router(pool: AsyncConnectionPool, services: RuleServices) -> APIR
                 config = await current(connection)
                 before = from_config(config)
                 _, after = await asyncio.to_thread(changed, config, body.overlays)
-        except HTTPException:
+        except BaseException:  # whatever the reason, also that nobody waits for the answer any more
             del trials[name]
             raise
 

@@ -28,6 +28,7 @@ from dashboard.views import (
     encode_alert,
     encode_bed,
     open_elsewhere,
+    read_observation,
     score,
 )
 from dashboard.wave_feed import WaveFeed
@@ -43,14 +44,11 @@ from schemas.codec import (
     decode_care,
     decode_health,
     decode_judged,
-    decode_observation,
     message_id,
-    time_of,
 )
 from schemas.deliveries import Delivery
 from schemas.errors import DecodeError
 from schemas.judged import unpack
-from schemas.observations import code
 from schemas.times import MS, S
 from schemas.topics import ALERTS_FILTER, FIVE_LEVELS_FILTER, JUDGED_FILTER, Kind
 from schemas.wire import DeviceStatus, Health, JudgedBatch, Reading
@@ -266,11 +264,9 @@ class Feed:
 
     def take_observation(self, bed: str, received_ns: int, body: bytes) -> None:
         """Take what somebody entered about a bed, as intake took it."""
-        message = decode_observation(body)
-        at_ns = time_of("at", message.at, received_ns)
-        values = {kind: code(kind, value) for kind, value in message.values.items()}
+        observed = read_observation(body, received_ns)
         view = self._view(bed)
-        apply_observation(view, message.by, at_ns, values)
+        apply_observation(view, *observed)
         score(view, max(received_ns, now_ns()) // MS)
         self._changed.add(bed)
 

@@ -52,8 +52,7 @@ class Guard:
 
     def care(self, config: CareConfig) -> None:
         """Take note of who lies where; whoever came from another bed is compared with then."""
-        lay = {w.stay: w for w in self._beds.values() if w.stay}
-        before = {stay: guard.medians(w) for stay, w in lay.items()}
+        before = {w.stay: guard.medians(w) for w in self._beds.values() if w.stay}
         for bed, care in config.beds.items():
             watched = self._beds.setdefault(bed, Watched())
             if care.stay == watched.stay:

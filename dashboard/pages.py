@@ -6,6 +6,7 @@ place of the page before, so that the sound and the way back go on.
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,13 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from care.roles import May
-from dashboard.gate import Person
+from dashboard.gate import PAGES, Person
 from dashboard.words import LANGUAGES, Language, script_words, word
 from schemas.waves import CHANNELS
 
 HERE = Path(__file__).parent
 ASSETS = HERE / "assets"
-NAVIGATION = (
-    ("/", "wall"),
-    ("/consults", "consults"),
-    ("/ward", "ward"),
-    ("/review", "review"),
-    ("/rules", "rules"),
-    ("/handover", "handover"),
-    ("/system", "system"),
-)
+NAVIGATION = (("/", "wall"), *((f"/{name}", name) for name in PAGES if name != "bed"))
 FIRST = ("kit.js", "sound.js", "vigil.js", "waves.js")
 """The scripts whose order matters; the screens follow, libraries come when they are needed."""
 FOREVER = "public, max-age=31536000, immutable"
@@ -93,14 +86,6 @@ def page(
         "role": person.role,
         "may": [what for what in May if person.may(what)],
     }
-    channels = {
-        channel.name: {
-            "name": (channel.zh, channel.en)[at],
-            "kind": channel.kind,
-            "order": order,
-        }
-        for order, channel in enumerate(CHANNELS.values())
-    }
     return render(
         "page.html",
         assets=assets,
@@ -115,14 +100,28 @@ def page(
         known=first != "bed" or argument in places,
         numbers=numbers,
         data={
-            "words": _json(script_words(language)),
+            **_of_language(language),
             "places": _json(here),
             "lang": language,
             "bed": argument if first == "bed" else "",
             "me": _json(me),
-            "channels": _json(channels),
         },
     )
+
+
+@cache
+def _of_language(language: Language) -> dict[str, str]:
+    """Return what the pages of a language have in common: the words and the channels."""
+    at = LANGUAGES.index(language)
+    channels = {
+        channel.name: {
+            "name": (channel.zh, channel.en)[at],
+            "kind": channel.kind,
+            "order": order,
+        }
+        for order, channel in enumerate(CHANNELS.values())
+    }
+    return {"words": _json(script_words(language)), "channels": _json(channels)}
 
 
 def _json(value: object) -> str:

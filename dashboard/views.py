@@ -15,6 +15,8 @@ from alerts.scores import Score, news2, news2_risk
 from care.consults import Loops
 from schemas.alerts import URGENCY, AlertEvent, Priority
 from schemas.care import NOBODY, BedCare
+from schemas.codec import decode_observation, time_of
+from schemas.observations import code
 from schemas.times import MS
 from schemas.vitals import VITALS, Quality
 from schemas.wire import Reading
@@ -97,6 +99,13 @@ def _remember(view: BedView, now_ms: int) -> None:
         return cell[0] if cell is not None and now_ms - cell[1] < SPARK_STEP_MS else None
 
     view.sparks.append((now_ms, newest("hr"), newest("spo2")))
+
+
+def read_observation(body: bytes, received_ns: int) -> tuple[str, int, dict[str, float]]:
+    """Return of a stored observation by whom, of when (ns), and its values as numbers."""
+    message = decode_observation(body)
+    at_ns = time_of("at", message.at, received_ns)
+    return message.by, at_ns, {kind: code(kind, value) for kind, value in message.values.items()}
 
 
 def apply_observation(view: BedView, by: str, at_ns: int, values: dict[str, float]) -> None:

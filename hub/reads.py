@@ -40,16 +40,19 @@ async def export_rows(
             yield row
 
 
-async def trend(connection: AsyncConnection, bed: str, start: datetime, end: datetime) -> list[Row]:
-    """Return mean, min and max of the common vitals over time, at a width that fits the span.
+def trend_of(span: timedelta) -> tuple[str, int]:
+    """Return the query that fits a span, and the width of its rows in seconds (0: raw readings).
 
     Up to 90 min: raw readings. Up to 48 h: 1 min rollups. Longer: 1 h rollups.
     """
-    span = end - start
     if span <= timedelta(minutes=90):
-        name = "select_trend_raw"
-    elif span <= timedelta(hours=48):
-        name = "select_trend_1m"
-    else:
-        name = "select_trend_1h"
+        return "select_trend_raw", 0
+    if span <= timedelta(hours=48):
+        return "select_trend_1m", 60
+    return "select_trend_1h", 3600
+
+
+async def trend(connection: AsyncConnection, bed: str, start: datetime, end: datetime) -> list[Row]:
+    """Return mean, min and max of the common vitals over time, at a width that fits the span."""
+    name, _ = trend_of(end - start)
     return await fetch(connection, name, bed=bed, start=start, end=end)
