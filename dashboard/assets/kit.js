@@ -64,6 +64,7 @@
     const p = kit.place(bed);
     return `${p.h} ${p.u} ${kit.number(bed)}`;
   };
+  kit.hospitals = () => [...new Map(Object.entries(kit.places).map(([bed, place]) => [bed.split("/")[0], place.h]))];
   kit.units = () => [...new Map(Object.keys(kit.places).sort().map((bed) =>
     [bed.split("/").slice(0, 2).join("/"), `${kit.places[bed].h} ${kit.places[bed].u}`]))];
   kit.vitalName = (name) => kit.words[`vital_${name}`] || kit.words[`vital_${name.split("_")[0]}`] || name;
@@ -212,10 +213,14 @@
   kit.hospitalName = (h) => kit.bedName(`${h}/hospital/hospital`);
   /* Who lies there, as the person may see it. */
   kit.who = (patient) => (patient ? [patient.name || kit.say("no_name"), patient.age === null ? "" : kit.say("years", {n: patient.age < 2 ? patient.age : Math.floor(patient.age)})].filter(Boolean).join(" · ") : kit.say("nobody_here"));
+  kit.sentence = (a) => (kit.lang === "zh" ? a.zh : a.en);
+  /* The name of its rule, as an alert's sentence says it: between the bed and the numbers. */
+  kit.ruleName = (a) => ((kit.lang === "zh" ? a.zh.split("：")[1] : a.en.split(": ")[1] || a.en) || "").split(/[,，]/)[0].trim();
   kit.level = (a) => (a.tech || a.technical ? "technical" : a.pri || a.priority);
-  kit.badge = (level) => kit.make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${kit.say(level)}`);
+  const SIGNS = {high: "***", medium: "**", low: "*", technical: "⚙"};
+  kit.sign = (level) => `${SIGNS[level]} ${kit.say(level)}`;
+  kit.badge = (level) => kit.make("span", `mark ${level}`, kit.sign(level));
   kit.panel = (title, ...children) => kit.put("section", "panel", kit.put("div", "head", kit.make("h2", "", title)), ...children);
-  /* To another page within this document, so that sound goes on: its part is put in the place of the one before. */
   const version = new URL(document.currentScript.src).search, libraries = new Map();
   /* A library that only one screen needs, loaded once. */
   kit.library = (name) => {
@@ -229,11 +234,13 @@
     }
     return libraries.get(name);
   };
-  let going = 0;
+  /* To another page within this document, so that sound goes on: its part is put in the place of the one before. */
+  let going = 0, here = location.pathname;
   kit.enter = [];  // called when a page has come, in order
   kit.go = (path) => { history.pushState({}, "", path); return load(); };
   async function load() {
     const turn = going += 1;
+    here = location.pathname;
     try {
       const answer = await fetch(location.pathname, {headers: {"X-Part": "1"}});
       if (answer.redirected) { location.href = "/login"; return; }
@@ -247,7 +254,7 @@
       for (const enter of kit.enter) enter();
     } catch (error) { if (turn === going) kit.toast(error instanceof TypeError ? kit.say("lost_try") : error.message, "bad"); }
   }
-  window.addEventListener("popstate", load);
+  window.addEventListener("popstate", () => { if (location.pathname !== here) load(); });  // within a page nothing is loaded
   document.addEventListener("DOMContentLoaded", () => { for (const enter of kit.enter) enter(); });
   kit.tell = (news) => { for (const hear of kit.heard) hear(news); };
 })();

@@ -12,16 +12,14 @@
   const ORDER = {high: 0, medium: 1, low: 2};
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
-  const state = {places: {}, lang: "zh", only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
-                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, offset: 0, heard: 0, status: "connecting"};
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";  // what the server draws is in it too
-  document.cookie = `vigil_zone=${encodeURIComponent(zone)};path=/;max-age=31536000;samesite=strict`;
+  const state = {only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
+                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, heard: 0, status: "connecting"};
   // From the oldest change's arrival at the server to paint, and from a device's measurement to paint, ms: what `vigil bench wall` reads.
   const paints = [], measured = [];
   window.vigil = {paints, measured, state};
 
   const kit = window.vigilKit, {say, make, set, mark, dress, ago, clock} = kit;
-  const now = () => performance.now() + state.offset;
+  const {now} = kit;
 
   /* ---- one vital on the screen ---- */
   const whole = (x) => (x === null || x === undefined ? "–" : String(Math.round(x)));
@@ -79,7 +77,6 @@
     const node = document.getElementById("wall");
     if (!node) return;
     if ("order" in changes) drawWards(node.querySelector(".wards"));
-    drawTools(node.querySelector(".tools"));
     drawAll();
   }
   function drawWall(node) {
@@ -96,22 +93,10 @@
     drawRail();
   }
   function makeTools(tools) {
-    const choices = (name, keys) => {
-      const group = make("div", "choices");
-      group.setAttribute("role", "group");
-      group.setAttribute("aria-label", say(name));
-      for (const key of keys) {
-        const button = make("button", "", say(`${name}_${key}`));
-        button.type = "button";
-        button.dataset[name] = key;
-        button.addEventListener("click", () => prefer({[name]: key}));
-        group.append(button);
-      }
-      return group;
-    };
+    const choices = (name, keys) => kit.choice(say(name), keys.map((key) => [key, say(`${name}_${key}`)]), prefs[name], (key) => prefer({[name]: key}));
     const hospital = make("select"), find = make("input");
     hospital.setAttribute("aria-label", say("hospital"));
-    hospital.append(new Option(say("all_hospitals"), ""), ...hospitals().map(([id, name]) => new Option(name, id)));
+    hospital.append(new Option(say("all_hospitals"), ""), ...kit.hospitals().sort().map(([id, name]) => new Option(name, id)));
     if (![...hospital.options].some((o) => o.value === prefs.hospital)) prefs.hospital = "";
     hospital.value = prefs.hospital;
     hospital.addEventListener("change", () => prefer({hospital: hospital.value}));
@@ -122,18 +107,11 @@
     find.value = prefs.find;
     find.addEventListener("input", () => prefer({find: find.value.trim().toLowerCase()}));
     tools.append(choices("order", ["place", "acuity"]), choices("show", ["all", "alarm", "advice", "silent"]), hospital, find, make("span", "note"));
-    drawTools(tools);
   }
-  function drawTools(tools) {
-    for (const name of ["order", "show"]) {
-      for (const button of tools.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === prefs[name]));
-    }
-  }
-  const hospitals = () => [...new Map(Object.entries(state.places).map(([id, place]) => [id.split("/")[0], place.h]))].sort();
   function drawWards(wards) {
     wards.replaceChildren();
     state.tiles.clear();
-    const groups = new Map(), all = [...new Set([...Object.keys(state.places), ...state.beds.keys()])].sort();
+    const groups = new Map(), all = [...new Set([...Object.keys(kit.places), ...state.beds.keys()])].sort();
     for (const id of all) {
       const ward = prefs.order === "place" ? id.split("/").slice(0, 2).join("/") : "";
       if (!groups.has(ward)) groups.set(ward, []);
@@ -142,7 +120,7 @@
     wards.className = `wards ${prefs.order}`;
     wards.dataset.density = all.length <= LARGE_UP_TO ? "large" : all.length >= SMALL_FROM ? "small" : "normal";
     for (const [ward, ids] of groups) {
-      const place = state.places[ids[0]] || {h: ward, u: "", n: ""};
+      const place = kit.places[ids[0]] || {h: ward, u: "", n: ""};
       const section = make("section", "ward"), head = make("header"), tiles = make("div", "tiles"), note = make("span");
       head.append(make("h2", "", ward ? `${place.h} ${place.u}` : say("order_acuity")), note);
       section.append(head, tiles);
@@ -171,7 +149,7 @@
     return prefs.find.split(" ").every((part) => tile.words.includes(part));
   }
   function makeTile(id, note) {
-    const place = state.places[id] || {h: "", u: "", n: id.split("/")[2]};
+    const place = kit.places[id] || {h: "", u: "", n: id.split("/")[2]};
     const node = make("a", "tile"), top = make("div", "top"), cells = make("div", "cells");
     node.href = `/bed/${id}`;
     node.dataset.bed = id;
@@ -243,7 +221,7 @@
     mark(tile.node, "alarm", alarm);
     mark(tile.node, "ack", String(!!(bed && bed.ack)));
     dress(tile.badge, `badge ${alarm}`);
-    set(tile.badge, alarm === "none" ? "" : `${{high: "***", medium: "**", low: "*", technical: "⚙"}[alarm]} ${say(alarm)}${bed.ack ? " ✓" : ""}`);
+    set(tile.badge, alarm === "none" ? "" : `${kit.sign(alarm)}${bed.ack ? " ✓" : ""}`);
     const care = bed ? bed.st : "monitored";
     mark(tile.node, "care", care);
     set(tile.age, care === "empty" ? say("empty") : care === "standby" ? say("standby")
@@ -325,7 +303,7 @@
     const box = document.querySelector(".outages");
     if (!box) return;
     const said = [...state.outages].map(([hospital, out]) => {
-      const name = kit.bedName(`${hospital}/hospital/hospital`);
+      const name = kit.hospitalName(hospital);
       return out.until ? say("outage_over", {name, from: clock(out.since), to: clock(out.until), n: out.unseen.size})
         : say("outage", {name, since: clock(out.since), ago: ago(now() - out.since, "for_"), n: out.beds});
     });
@@ -369,13 +347,12 @@
     const level = alert.tech && alert.pri !== "high" ? "technical" : alert.pri;
     const item = make("div", `alert ${level}`), row = make("div", "row");
     item.dataset.alert = alert.id;
-    row.append(make("span", `mark ${level}`, `${{high: "***", medium: "**", low: "*", technical: "⚙"}[level]} ${say(level)}`),
-               make("span", "", clock(alert.onset)));
+    row.append(kit.badge(level), make("span", "", clock(alert.onset)));
     if (alert.tech && level === "high") row.append(make("span", "", `⚙ ${say("technical")}`));
     if (alert.delayed) row.append(make("span", "", say("delayed")));
     if (alert.latched) row.append(make("span", "mark latched", say("latched")));
     const sentence = make("p");
-    const link = make("a", "", state.lang === "zh" ? alert.zh : alert.en);
+    const link = make("a", "", kit.sentence(alert));
     link.href = `/bed/${alert.bed}`;
     sentence.append(link);
     item.append(row, sentence);
@@ -411,7 +388,7 @@
   // The name of the rule that mutes, as its own alert on the bed says it.
   function mutedBy(alert) {
     const other = [...state.alerts.values()].find((a) => a.bed === alert.bed && a.rule === alert.muted);
-    return other ? (state.lang === "zh" ? other.zh.split("：")[1] : other.en.split(": ")[1] || other.en).split(/[，,]/)[0] : alert.muted;
+    return other ? kit.ruleName(other) : alert.muted;
   }
   // The sentence is of the onset; beside it stands what is now.
   function drawLive(item, live) {
@@ -421,12 +398,8 @@
   }
   const drawAllLive = () => { for (const item of document.querySelectorAll(".alert")) if (item.vigilAlert) drawLive(item, item.querySelector(".live")); };
   function more(alert) {
-    const links = make("div", "links"), why = make("button", "link", say("why")), ask = make("button", "link", say("consult_from"));
-    why.type = ask.type = "button";
-    why.addEventListener("click", () => kit.why(alert.bed, alert.rule, alert.onset));
-    ask.addEventListener("click", () => kit.openConsult(alert.bed, alert));
-    links.append(why);
-    if (kit.may("consult")) links.append(ask);
+    const links = kit.put("div", "links", kit.button(say("why"), () => { kit.why(alert.bed, alert.rule, alert.onset); }, "link"));
+    if (kit.may("consult")) links.append(kit.button(say("consult_from"), () => kit.openConsult(alert.bed, alert), "link"));
     return links;
   }
   async function act(alert, button, what) {
@@ -452,10 +425,9 @@
     }
     for (const some of groups.values()) {
       if (some.length <= ALIKE) { items.push(...some.map(alertItem)); continue; }
-      const place = state.places[some[0].bed] || {h: some[0].bed.split("/")[0]};
-      const what = (state.lang === "zh" ? some[0].zh.split("：")[1] : some[0].en.split(": ")[1] || "").split(/[，,]/)[0];
+      const place = kit.places[some[0].bed] || {h: some[0].bed.split("/")[0]};
       const group = make("details", "alert technical group");
-      group.append(make("summary", "", `⚙ ${place.h} · ${say("grouped", {beds: some.length, what})}`), ...some.slice(0, MUTED_SHOWN).map(alertItem));
+      group.append(make("summary", "", `⚙ ${place.h} · ${say("grouped", {beds: some.length, what: kit.ruleName(some[0])})}`), ...some.slice(0, MUTED_SHOWN).map(alertItem));
       items.push(group);
     }
     return items;
@@ -484,19 +456,12 @@
     drawSummary();
   }
 
-  window.vigil.alertItem = alertItem;
-  window.vigil.act = act;
-  window.vigil.drawCell = drawCell;
-  window.vigil.makeCell = makeCell;
-  window.vigil.score = score;
-  window.vigil.isStale = isStale;
-  window.vigil.together = together;
-  window.vigil.loopLink = loopLink;
+  Object.assign(window.vigil, {drawCell, makeCell, score, isStale, together, loopLink});  // what other screens draw too
 
   /* ---- one bed ---- */
   let big = null;
   function drawBed(node) {
-    const place = state.places[state.only] || {h: "", u: "", n: state.only.split("/")[2]};
+    const place = kit.places[state.only] || {h: "", u: "", n: state.only.split("/")[2]};
     const title = make("div", "bed-title"), back = make("a", "back", `← ${say("wall")}`);
     back.href = "/";
     const age = make("span", "where"), care = make("div", "care");
@@ -530,8 +495,7 @@
 
   // What is not as usual with this patient: state of the bed, score, limits of treatment, limits changed for them.
   function drawCare(bed) {
-    const at = kit.stamp;
-    const notes = [];
+    const at = kit.stamp, notes = [];
     if (bed) {
       const s = score(bed);
       if (s.old && s.text) s.text = `${s.text} · ${say("as_of", {at: kit.stamp(s.at)})}`;
@@ -557,7 +521,7 @@
   /* ---- the socket ---- */
   function take(text) {
     const frame = JSON.parse(text);
-    state.offset = kit.offset = frame.t - performance.now();
+    kit.offset = frame.t - performance.now();
     state.heard = performance.now();
     state.retry = 0;
     if (frame.full) { state.beds.clear(); state.alerts.clear(); state.sparks = new Map(Object.entries(frame.sparks || {})); }
@@ -657,11 +621,11 @@
     if (state.leave) state.leave();
     state.leave = state.draw = null;
     kit.words = JSON.parse(context.dataset.words);
-    state.places = kit.places = JSON.parse(context.dataset.places);
-    state.lang = kit.lang = context.dataset.lang;
+    kit.places = JSON.parse(context.dataset.places);
+    kit.lang = context.dataset.lang;
     kit.me = JSON.parse(context.dataset.me);
     kit.numbers = document.cookie.includes("vigil_numbers=1");
-    document.documentElement.lang = state.lang === "zh" ? "zh-CN" : "en";
+    document.documentElement.lang = kit.lang === "zh" ? "zh-CN" : "en";
     big = null;
     state.only = document.getElementById("bed") ? context.dataset.bed : "";
     state.beds.clear(); state.alerts.clear(); state.tiles.clear();
@@ -674,8 +638,7 @@
     drawFeed();
   }
   if ("serviceWorker" in navigator) navigator.serviceWorker.register("/worker.js").catch(() => {});  // only installing needs it
-  setInterval(() => { drawAllLive(); if (state.tiles.size) drawAll(); if (state.only) drawNumbers(); if (state.draw) state.draw(null); drawFeed(); }, 1000);
-  setInterval(() => { if (!state.tiles.size) drawOutages(); }, 1000);
+  setInterval(() => { drawAllLive(); if (state.tiles.size) drawAll(); else drawOutages(); if (state.only) drawNumbers(); if (state.draw) state.draw(null); drawFeed(); }, 1000);
   setInterval(alive, ALIVE_MS);
   kit.enter.push(attach);
 })();

@@ -261,3 +261,16 @@ def test_what_is_not_as_usual_with_a_patient_stands_on_the_bed(hub, sign_in, mon
     hub.run("care", "discharge", name, "--by", "li")
     expect(care).to_contain_text("空床")
     assert page.problems == []
+
+
+def test_skipping_to_the_content_stays_on_the_page(sign_in):
+    page = sign_in()
+    page.evaluate("document.querySelector('.tile').dataset.same = 'yes'")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(800)
+    expect(page.locator(".tile[data-same]")).to_have_count(1)
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.go_back()
+    page.wait_for_timeout(500)
+    expect(page.locator(".tile[data-same]")).to_have_count(1)

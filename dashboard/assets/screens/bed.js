@@ -175,7 +175,9 @@
       for (const a of events.advice) add(a.done || a.at, 0, "advice", a.done ? "✔" : "✎", `${kit.clock(a.done || a.at)} ${a.what} · ${say(`advice_${a.state}`)}`, () => kit.go(`/consults/${a.consult}`));
       lane.replaceChildren(make("span", "chart-name", say("events")), ...items);
     }
-    const said = (values) => Object.entries(values).map(([kind, v]) => `${kit.words[`obs_${kind}`] || kind} ${kind === "acvpu" ? "ACVPU"[v] : kind === "on_oxygen" ? say(v ? "yes" : "no") : v}`).join("，");
+    const kindName = (kind) => kit.words[`obs_${kind}`] || kind;
+    const asEntered = (kind, v) => (kind === "acvpu" ? "ACVPU"[v] : kind === "on_oxygen" ? say(v ? "yes" : "no") : v);
+    const said = (values) => Object.entries(values).map(([kind, v]) => `${kindName(kind)} ${asEntered(kind, v)}`).join("，");
 
     /* ---- below: alerts, scores, disclosure, consults ---- */
     const tabs = ["history", "scores", "disclosure", "consults"], bodies = new Map();
@@ -207,7 +209,7 @@
       const score = found.score, rows = score ? Object.entries(score.parts).map(([part, points]) => [say(`part_${part}`), points === null ? say("unknown") : points]) : [];
       const old = kit.now() - found.at > SCORE_OLD_MS;
       const title = !score || !found.at ? say("news2_none") : score.blocked ? `NEWS2 ${say("not_scored")} (${say(`blocked_${score.blocked}`)})` : score.total === null ? `NEWS2 ${say("partial", {n: score.partial})}` : `NEWS2 ${score.total} · ${say(`risk_${found.risk}`)}`;
-      const observed = Object.entries(found.observed).map(([kind, o]) => [kit.words[`obs_${kind}`] || kind, kind === "acvpu" ? "ACVPU"[o.value] : kind === "on_oxygen" ? say(o.value ? "yes" : "no") : o.value, kit.ago(kit.now() - o.at), o.by]);
+      const observed = Object.entries(found.observed).map(([kind, o]) => [kindName(kind), asEntered(kind, o.value), kit.ago(kit.now() - o.at), o.by]);
       body.replaceChildren(make("h3", old ? "old" : "", old && found.at ? `${title} · ${say("as_of", {at: kit.stamp(found.at)})}` : title), score && !score.blocked ? kit.table([say("component"), say("points")], rows, "NEWS2") : "", make("p", "note", found.source),
         make("h3", "", say("observations")), observed.length ? kit.table([say("observation"), say("value"), say("age"), say("by_whom")], observed, say("observations")) : make("p", "note", say("none_yet")));
     }

@@ -3,17 +3,20 @@
 (() => {
   const kit = window.vigilKit, {say, make, put} = kit;
   const MS = 1e6;
+  const todo = (a) => ["proposed", "agreed"].includes(a.state), going = (c) => ["waiting", "active"].includes(c.state);
   const mySide = () => (kit.may("advise") ? "expert" : "bedside");
 
+  kit.todo = todo;
+  kit.going = going;
   kit.consultCard = (c) => {
-    const open = c.advice.filter((a) => ["proposed", "agreed"].includes(a.state)), card = make("a", `card consult ${c.state}`);
+    const open = c.advice.filter(todo), card = make("a", `card consult ${c.state}`);
     card.href = `/consults/${c.id}`;
     card.append(put("div", "row", make("span", `mark state-${c.state}`, say(`consult_${c.state}`)), make("b", "", kit.bedName(c.bed)), make("span", "note", kit.ago(kit.now() - c.opened_ns / MS))),
       make("p", "", c.thread[0].text || say("attached")),
       put("div", "row note", make("span", "", say("from_whom", {who: c.by})), c.accepted_by ? make("span", "", say("taken_by", {who: c.accepted_by})) : "", open.length ? make("span", "todo", say("advice_open", {n: open.length})) : ""));
     return card;
   };
-  const late = (a) => ["proposed", "agreed"].includes(a.state) && a.due_ns / MS < kit.now();
+  const late = (a) => todo(a) && a.due_ns / MS < kit.now();
 
   kit.screens.set("consults", (node, argument) => (argument ? one(node, argument) : list(node)));
 
@@ -22,7 +25,7 @@
     node.append(put("div", "page", make("h1", "", say("consults")), kit.panel(say("open_loops"), open), kit.panel(say("turnaround"), times), kit.panel(say("closed_loops"), closed)));
     async function load() {
       const found = await kit.get("/api/consults?days=30");
-      const still = found.filter((c) => ["waiting", "active"].includes(c.state)), over = found.filter((c) => !still.includes(c));
+      const still = found.filter(going), over = found.filter((c) => !still.includes(c));
       const rank = (c) => (c.state === "waiting" && c.side !== mySide() ? 0 : c.advice.some(late) ? 1 : 2);
       still.sort((a, b) => rank(a) - rank(b) || b.opened_ns - a.opened_ns);
       open.replaceChildren(...(still.length ? still.map(kit.consultCard) : [make("p", "note", say("no_open_loops"))]));
@@ -92,7 +95,7 @@
       if (c.state === "waiting" && c.side === mySide() && kit.may("consult")) actions.append(kit.button(say("withdraw"), () => kit.post(`/api/consults/${id}/withdraw`)));
       if (c.state === "active" && kit.may("advise")) actions.append(kit.button(say("advise"), () => kit.advise(id, c.bed), "primary"));
       if (c.state === "active" && kit.may("consult")) actions.append(kit.button(say("close_consult"), () => kit.post(`/api/consults/${id}/close`)));
-      compose.hidden = !["waiting", "active"].includes(c.state) || !kit.may("consult");
+      compose.hidden = !going(c) || !kit.may("consult");
     }
     function card(a) {
       const node_ = put("article", `advice ${a.state}`, put("div", "row", make("span", `mark advice-${a.state}`, say(`advice_${a.state}`)), late(a) ? make("span", "mark high", say("overdue")) : "",
@@ -102,9 +105,9 @@
       const row = make("div", "row");
       if (kit.may("answer") && consult.state === "active") {
         if (a.state === "proposed") row.append(kit.button(say("agree"), () => kit.answer(id, a.id, "agreed"), "primary"));
-        if (["proposed", "agreed"].includes(a.state)) row.append(kit.button(say("mark_done"), () => kit.answer(id, a.id, "done")), kit.button(say("decline_advice"), () => kit.answer(id, a.id, "declined")));
+        if (todo(a)) row.append(kit.button(say("mark_done"), () => kit.answer(id, a.id, "done")), kit.button(say("decline_advice"), () => kit.answer(id, a.id, "declined")));
       }
-      if (kit.may("advise") && ["proposed", "agreed"].includes(a.state) && consult.state === "active") row.append(kit.button(say("withdraw"), () => kit.answer(id, a.id, "withdrawn")));
+      if (kit.may("advise") && todo(a) && consult.state === "active") row.append(kit.button(say("withdraw"), () => kit.answer(id, a.id, "withdrawn")));
       node_.append(row);
       if (a.done_ns) node_.append(response(a));
       return node_;

@@ -4,7 +4,7 @@
   const kit = window.vigilKit, {say, make, put} = kit;
   const UNITS = {"mm[Hg]": "mmHg", Cel: "°C"};  // UCUM, as people write it
   const STORED_MS = 2500;
-  const WITHIN_MIN = [[5, "for_m"], [15, "for_m"], [30, "for_m"], [60, "for_m"], [240, "for_m"], [720, "for_m"]];
+  const WITHIN_MIN = [5, 15, 30, 60, 240, 720];
 
   /* Throw, naming the first field that was left empty. */
   function filled(...inputs) {
@@ -70,9 +70,8 @@
         make("li", "", `${kit.stamp(v.at)} · ${kit.labelName(v.label)} ${v.note}${v.withdrawn ? ` · ${say("withdrawn")}` : ""}`))));
     }
     const mine = one.by === kit.me.username && kit.may("annotate");
-    const dialog = kit.dialog(`${kit.labelName(one.label)} · ${kit.stamp(one.start)}`, body,
+    kit.dialog(`${kit.labelName(one.label)} · ${kit.stamp(one.start)}`, body,
       mine ? [[say("edit"), () => { kit.annotate(one.bed, {start: one.start, end: one.end, signal: one.signal}, one); }, ""]] : []);
-    return dialog;
   };
 
   /* ---- observations: ten seconds with a thumb ---- */
@@ -120,7 +119,7 @@
   /* ---- consults ---- */
   kit.openConsult = (bed, alert) => {
     const text = kit.area({maxLength: 2000});
-    const about = alert ? make("p", "note", kit.lang === "zh" ? alert.zh : alert.en) : "";
+    const about = alert ? make("p", "note", kit.sentence(alert)) : "";
     const ranges = alert ? [{start: Math.round(alert.onset - 120000), end: Math.round(Math.min(alert.onset + 60000, kit.now())), signal: ""}] : [];
     kit.dialog(`${say(kit.may("advise") ? "consult_offer" : "consult_ask")} · ${kit.bedName(bed)}`, put("div", "form", about, kit.field(say("question"), text)), [[say("send"), async () => {
       filled(...(alert ? [] : [text]));
@@ -143,7 +142,7 @@
   };
   kit.advise = (consult, bed) => {
     const what = kit.area({maxLength: 2000}), why = kit.area({maxLength: 2000});
-    const within = kit.select(WITHIN_MIN.map(([m]) => [m, kit.span(m * 60)]), 30);
+    const within = kit.select(WITHIN_MIN.map((m) => [m, kit.span(m * 60)]), 30);
     kit.dialog(`${say("advise")} · ${kit.bedName(bed)}`, put("div", "form", kit.field(say("what"), what), kit.field(say("why_advice"), why), kit.field(say("within"), within)),
       [[say("send"), () => filled(what, why) && kit.post(`/api/consults/${consult}/advice`, {what: what.value, why: why.value, within_min: Number(within.value)}), "primary"]]);
   };

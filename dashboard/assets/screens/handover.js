@@ -52,7 +52,7 @@
         card.append(put("div", "multiples", ...Object.entries(lines).map(([v, points]) => line(points, v))));
         if (!Object.keys(lines).length) card.append(make("p", "note", say("trend_empty")));
         card.append(make("p", "note", say("alerts_12h", {high: count("high"), medium: count("medium"), low: count("low"), technical: count("technical")})));
-        for (const a of open) card.append(put("p", "now", kit.badge(kit.level(a)), make("span", "", kit.lang === "zh" ? a.zh : a.en)));
+        for (const a of open) card.append(put("p", "now", kit.badge(kit.level(a)), make("span", "", kit.sentence(a))));
         for (const a of advice.filter((x) => x.state !== "withdrawn")) card.append(put("p", "now", make("span", "mark", `✎ ${say(`advice_${a.state}`)}`), make("span", "", `${a.what} · ${say("due")} ${kit.minute(a.due_ns / 1e6)}`)));
         for (const e of b.ex) card.append(make("p", "note", `${say("exceptions")}: ${e[0]} · ${e[2]} · ${say("until", {at: kit.stamp(e[3])})}`));
         return card;
@@ -60,7 +60,7 @@
       const name = (units.find(([id]) => id === unit) || ["", unit])[1];
       page.replaceChildren(make("p", "when", `${name} · ${kit.stamp(Date.parse(h.since))} – ${kit.stamp(Date.parse(h.until))}`),
         put("div", "columns", kit.panel(say("changes"), changes.length ? put("ul", "plain", ...changes.slice(0, 30).map(change)) : make("p", "note", say("no_changes"))),
-          kit.panel(say("open_now"), make("p", "", say("open_now_says", {alerts: h.open.filter((a) => !a.muted).length, consults: h.consults.filter((c) => ["waiting", "active"].includes(c.state)).length, advice: h.consults.flatMap((c) => c.advice).filter((a) => ["proposed", "agreed"].includes(a.state)).length})))),
+          kit.panel(say("open_now"), make("p", "", say("open_now_says", {alerts: h.open.filter((a) => !a.muted).length, consults: h.consults.filter(kit.going).length, advice: h.consults.flatMap((c) => c.advice).filter(kit.todo).length})))),
         put("div", "sheet-beds", ...cards), make("p", "note print-only", say("supplement")));
     }
     load().catch((error) => page.replaceChildren(make("p", "problem", error.message)));

@@ -9,7 +9,7 @@
     const filters = {level: "", hospital: "", rule: "", find: ""};
     const numbers = make("div", "numbers"), charts = make("div", "multi"), ledger = make("div"), count = make("p", "note");
     const span = kit.choice(say("span"), DAYS.map((d) => [d, say("days_n", {n: d})]), days, (d) => { days = d; load(); });
-    const level = kit.select([["", say("all_levels")], ...LEVELS.map((l) => [l, say(l)])]), hospital = kit.select([["", say("all_hospitals")], ...new Map(Object.entries(kit.places).map(([bed, p]) => [bed.split("/")[0], p.h]))]);
+    const level = kit.select([["", say("all_levels")], ...LEVELS.map((l) => [l, say(l)])]), hospital = kit.select([["", say("all_hospitals")], ...kit.hospitals()]);
     const rule = kit.select([["", say("all_rules_short")]]), find = kit.input("search", {placeholder: say("find_alert")});
     for (const [select, key, label] of [[level, "level", "priority"], [hospital, "hospital", "hospital"], [rule, "rule", "rule"]]) {
       select.setAttribute("aria-label", say(label));
@@ -44,8 +44,8 @@
       drawLedger();
     }
     function ruleName(name) {
-      const known = rows.find((r) => r.rule.split("/")[0] === name), sentence = known && known[kit.lang];
-      return sentence ? `${(kit.lang === "zh" ? sentence.split("：")[1] : sentence.split(": ")[1] || sentence).split(/[,，]/)[0].trim() || name}` : name;
+      const known = rows.find((r) => r.rule.split("/")[0] === name);
+      return (known && kit.ruleName(known)) || name;
     }
     /* Days as bars of priorities; the numbers stand beside them for who cannot see colours. */
     function stacked(days_) {
