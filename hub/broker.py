@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Self, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 
@@ -31,6 +31,14 @@ BACKOFF_MAX_S = 5.0
 GOODBYE_S = 1.0
 MAX_OUTSTANDING = 60_000
 """Publishes without an acknowledgement: packet identifiers have 16 bits."""
+
+
+def _tls(files: dict[str, str]) -> ssl.SSLContext:
+    """Return what a secure connection checks (``ca``) and shows (``cert``, ``key``)."""
+    context = ssl.create_default_context(cafile=files.get("ca"))
+    if "cert" in files:
+        context.load_cert_chain(files["cert"], files.get("key"))
+    return context
 
 
 class Connection(asyncio.Protocol):
@@ -53,6 +61,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         parts = urlsplit(url)
         self._secure = parts.scheme == "mqtts"
+        self._tls = dict(parse_qsl(parts.query))
         self._host = parts.hostname or "127.0.0.1"
         self._port = parts.port or (8883 if self._secure else 1883)
         self._filters = filters
@@ -91,7 +100,7 @@ class Connection(asyncio.Protocol):
                     lambda: self,
                     self._host,
                     self._port,
-                    ssl=ssl.create_default_context() if self._secure else None,
+                    ssl=_tls(self._tls) if self._secure else None,
                 )
                 await self._connected
                 self._pinging = loop.create_task(self._ping(), name="mqtt-ping")

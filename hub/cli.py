@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from hub import cli_care, cli_data, cli_rules  # noqa: F401 - their commands register themselves
+from hub import cli_access, cli_care, cli_data, cli_rules  # noqa: F401 - their commands register themselves
 from hub.cli_base import Json, app, call, dump, err, out, read_settings, show
 from hub.settings import Settings
 from schemas.errors import HubError, StoreError

@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hub.settings import Settings
+from hub import credentials, secret_files
+from hub.settings import BrokerSettings, Settings
 from schemas.errors import SettingsError
 
 DATABASE_USERS = ("postgres", "nobody")
@@ -49,13 +50,32 @@ def check_port_free(name: str, key: str, port: int) -> None:
             ) from None
 
 
+def _tls(broker: BrokerSettings) -> str:
+    """Return the lines that make the broker speak TLS; none without a certificate."""
+    if broker.tls_cert is None and broker.tls_key is None:
+        return ""
+    given = {"cert_file": broker.tls_cert, "key_file": broker.tls_key, "ca_file": broker.tls_ca}
+    for key, path in given.items():
+        name = f"broker.tls_{key.removesuffix('_file')}"
+        if path is None and key == "ca_file" and not broker.tls_clients:
+            continue
+        if path is None or not path.is_file():
+            raise SettingsError(f"{name} = {str(path)!r}: no such file; TLS needs it")
+    lines = [f'    {key}: "{path.resolve()}"\n' for key, path in given.items() if path is not None]
+    verify = "    verify: true\n" if broker.tls_clients else ""
+    return "  tls {\n" + "".join(lines) + verify + "  }\n"
+
+
 def nats_command(settings: Settings) -> Command:
     """Write the broker's configuration and return its command."""
     folder = settings.data / "broker"
     folder.mkdir(parents=True, exist_ok=True)
     broker = settings.broker
     config = folder / "nats.conf"
-    config.write_text(
+    anonymous = credentials.lets_anybody(broker)
+    known = credentials.load(settings.data)
+    secret_files.write(
+        config,
         f"""# Written by `vigil up` at every start; change the settings, not this file.
 server_name: vigil
 listen: "127.0.0.1:-1"
@@ -66,12 +86,11 @@ jetstream {{
   max_file_store: {broker.journal_max_mb}MB
 }}
 mqtt {{
-  listen: "127.0.0.1:{broker.port}"
+  listen: "{broker.host}:{broker.port}"
   ack_wait: "{broker.ack_wait_s:g}s"
   max_ack_pending: 20000
-}}
-""",
-        "utf-8",
+{_tls(broker)}}}
+{credentials.authorization(known, anonymous=anonymous)}""".encode(),
     )
     server = Path(sys.executable).parent / "nats-server"
     if not server.exists():

@@ -1,7 +1,8 @@
 """What the broker itself refuses never reaches intake: read it from the broker's log and count it.
 
-A payload above ``broker.max_payload_bytes`` ends the client's connection; the only trace is a line
-of the log. Each becomes a refusal like any other, by client, in ``vigil rejected``.
+A payload above ``broker.max_payload_bytes`` ends the client's connection; a publish that a
+credential may not make is acknowledged and dropped. The only trace is a line of the log. Each
+becomes a refusal like any other, by client, in ``vigil rejected``.
 """
 
 import asyncio
@@ -15,6 +16,15 @@ from schemas.codec import encode_json
 from schemas.topics import REJECTED_TOPIC
 
 PERIOD_S = 1.0
+FORBIDDEN = re.compile(
+    r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
+    r"(?P<what>Publish|Subscription) Violation - "
+    r'(?:User "(?P<user>[^"]*)", )?Subject "(?P<subject>[^"]*)"'
+)
+STRANGER = re.compile(
+    r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
+    r'authentication error(?: - User "(?P<user>[^"]*)")?'
+)
 REFUSED = re.compile(
     r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
     r"maximum payload exceeded: (?P<size>\d+) vs (?P<limit>\d+)"
@@ -24,16 +34,33 @@ REFUSED = re.compile(
 def count(state: RejectState, lines: str, at_ns: int) -> None:
     """Count the refusals in ``lines`` of the broker's log."""
     for found in REFUSED.finditer(lines):
-        reject(
-            state,
-            device=found["client"] or found["address"],
-            reason="refused_by_broker",
-            detail=f"payload of {found['size']} bytes; at most {found['limit']}: "
-            "raise VIGIL_BROKER__MAX_PAYLOAD_BYTES or send less",
-            topic="",
-            payload=found.group(0).encode(),
-            now_ns=at_ns,
+        detail = (
+            f"payload of {found['size']} bytes; at most {found['limit']}: "
+            "raise VIGIL_BROKER__MAX_PAYLOAD_BYTES or send less"
         )
+        _count(state, found, "refused_by_broker", detail, at_ns)
+    for found in FORBIDDEN.finditer(lines):
+        verb = "publish on" if found["what"] == "Publish" else "hear"
+        topic = found["subject"].replace(".", "/")
+        detail = f"its credential may not {verb} {topic}: see `vigil credential list`"
+        _count(state, found, "forbidden_topic", detail, at_ns, topic)
+    for found in STRANGER.finditer(lines):
+        detail = f"signed in as {found['user'] or 'nobody'!r}: no such credential"
+        _count(state, found, "wrong_credential", detail, at_ns)
+
+
+def _count(
+    state: RejectState, found: re.Match[str], reason: str, detail: str, at_ns: int, topic: str = ""
+) -> None:
+    reject(
+        state,
+        device=found["client"] or found["address"],
+        reason=reason,
+        detail=detail,
+        topic=topic,
+        payload=found.group(0).encode(),
+        now_ns=at_ns,
+    )
 
 
 async def watch(url: str, log: Path, stop: asyncio.Event) -> None:

@@ -7,10 +7,13 @@ names key, value and fix. Clinical limits are packs (``alerts/packs``), not sett
 import tomllib
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hub.credentials import read_service
+from schemas.access import Service
 from schemas.errors import SettingsError
 
 
@@ -21,7 +24,20 @@ class _Section(BaseModel):
 class BrokerSettings(_Section):
     """The MQTT broker. Without a ``url`` one is started on ``port`` (embedded)."""
 
-    url: str | None = Field(None, description="mqtt://[user:password@]host:port; empty: embedded")
+    url: SecretStr | None = Field(
+        None, description="mqtt[s]://[user:password@]host:port[?ca=…&cert=…&key=…]; empty: embedded"
+    )
+    host: str = Field("127.0.0.1", description="address that the embedded broker listens on")
+    user: str | None = Field(None, description="who we are at the embedded broker; set by `up`")
+    password: SecretStr | None = Field(None, description="and its password")
+    anonymous: bool | None = Field(
+        None,
+        description="devices without a credential; empty: only while `host` is this machine's own",
+    )
+    tls_cert: Path | None = Field(None, description="certificate of the embedded broker (PEM)")
+    tls_key: Path | None = Field(None, description="its key")
+    tls_ca: Path | None = Field(None, description="who signed it, and clients' certificates")
+    tls_clients: bool = Field(False, description="clients must have a certificate of `tls_ca`")
     port: int = Field(1883, ge=1, le=65535, description="MQTT port of the embedded broker")
     monitor_port: int = Field(8222, ge=1, le=65535, description="its HTTP monitoring port")
     max_payload_bytes: int = Field(
@@ -116,8 +132,19 @@ class Settings(BaseSettings):
 
     @property
     def broker_address(self) -> str:
-        """The broker's URL, given or embedded."""
-        return self.broker.url or f"mqtt://127.0.0.1:{self.broker.port}"
+        """The broker's URL, given or embedded, with what signs us in."""
+        broker = self.broker
+        if broker.url is not None:
+            return broker.url.get_secret_value()
+        who = ""
+        if broker.user and broker.password:
+            who = f"{broker.user}:{quote(broker.password.get_secret_value(), safe='')}@"
+        if broker.tls_cert is None:
+            return f"mqtt://{who}127.0.0.1:{broker.port}"
+        ours: dict[str, Path | None] = {"ca": broker.tls_ca or broker.tls_cert}
+        if broker.tls_clients:
+            ours |= {"cert": broker.tls_cert, "key": broker.tls_key}
+        return f"mqtts://{who}localhost:{broker.port}?{urlencode(ours)}"
 
     @property
     def database_address(self) -> str:
@@ -144,7 +171,7 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
         if from_file is not None:
             settings = _merge(from_file, settings)
         given = {key: value for key, value in overrides.items() if value is not None}
-        return settings.model_copy(update=given)
+        return sign_in(settings.model_copy(update=given))
     except ValidationError as error:
         lines = [
             f"  {'.'.join(str(p) for p in e['loc'])} = {e.get('input')!r}: {e['msg']}"
@@ -155,6 +182,18 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
             f"{where}: {len(lines)} wrong setting(s); `vigil settings` lists every key\n"
             + "\n".join(lines)
         ) from None
+
+
+def sign_in(settings: Settings) -> Settings:
+    """Return the settings with the operator's credential, where it is ours to read."""
+    broker = settings.broker
+    if broker.url is not None or broker.user is not None:
+        return settings
+    password = read_service(settings.data, Service.OPERATOR)
+    if password is None:
+        return settings
+    who = {"user": Service.OPERATOR.value, "password": SecretStr(password)}
+    return settings.model_copy(update={"broker": broker.model_copy(update=who)})
 
 
 def _merge(file: Settings, environment: Settings) -> Settings:

@@ -16,21 +16,23 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import urlsplit
 
 import psycopg
 from rich.console import Console
 
 from care import notifier
-from hub import accounts, demo, embedded
+from hub import accounts, credentials, demo, embedded
 from hub.broker import Connection
 from hub.clock import now_ns
 from hub.database import connect, migrate
 from hub.process import die_with_parent
 from hub.reads import Row, fetch
 from hub.refusals import watch
-from hub.settings import Settings
+from hub.settings import Settings, sign_in
 from hub.sites import load_sites
 from ingest import intake, recorder, wave_recorder
+from schemas.access import Service
 from schemas.codec import decode_health
 from schemas.errors import BrokerError, DecodeError, HubError, SettingsError
 from schemas.times import to_datetime
@@ -42,6 +44,7 @@ STOP_S = 15.0
 BACKOFF_MAX_S = 10.0
 STEADY_S = 30.0
 LOG_MAX_BYTES = 20_000_000
+RELOAD_PERIOD_S = 0.5
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Child:
     command: embedded.Command
     log: Path
     stop_signal: int = signal.SIGTERM
+    signs_in_as: Service | None = None
     once: bool = False
     process: asyncio.subprocess.Process | None = None
     task: asyncio.Task[None] | None = None
@@ -66,6 +70,7 @@ class Supervisor:
     console: Console
     environment: dict[str, str]
     children: list[Child] = field(default_factory=list)
+    helpers: list[asyncio.Task[None]] = field(default_factory=list)
     stopping: bool = False
 
     async def start(self, child: Child, ready: Callable[[], Awaitable[None]]) -> None:
@@ -88,6 +93,17 @@ class Supervisor:
                 await asyncio.sleep(0.05)
         self.say(f"[green]✓[/] {child.name} ({time.monotonic() - began:.1f} s)")
 
+    def _environment(self, child: Child) -> dict[str, str]:
+        """Return what a process is told: every setting, and the credential that is its own."""
+        broker = self.settings.broker
+        if broker.url is not None or child.signs_in_as is None:
+            return self.environment
+        known = credentials.load(self.settings.data)
+        return self.environment | {
+            "VIGIL_BROKER__USER": child.signs_in_as.value,
+            "VIGIL_BROKER__PASSWORD": known.services[child.signs_in_as],
+        }
+
     def say(self, text: str) -> None:
         """Print one line for the person at the terminal."""
         self.console.print(text, highlight=False)
@@ -98,7 +114,7 @@ class Supervisor:
             started = time.monotonic()
             _rotate(child.log)
             with child.log.open("a", encoding="utf-8") as out:
-                child.process = await _spawn(child, out, self.environment)
+                child.process = await _spawn(child, out, self._environment(child))
                 code = await child.process.wait()
             if self.stopping or (child.once and code == 0):
                 return
@@ -129,6 +145,9 @@ class Supervisor:
     async def stop_all(self) -> None:
         """Stop everything, last started first."""
         self.stopping = True
+        for helper in self.helpers:
+            helper.cancel()
+        await asyncio.gather(*self.helpers, return_exceptions=True)
         for child in reversed(self.children):
             await self.stop(child)
         self.children.clear()
@@ -192,6 +211,9 @@ def _environment(settings: Settings) -> dict[str, str]:
 async def up(settings: Settings, plan: Plan, stop: asyncio.Event) -> None:
     """Run the hub until ``stop`` is set (or the demo's time is over)."""
     settings = settings.model_copy(update={"data": settings.data.resolve()})
+    if settings.broker.url is None:
+        credentials.load(settings.data)
+    settings = sign_in(settings)
     console = Console(stderr=False)
     logs = settings.data / "logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -243,10 +265,10 @@ async def _up(
     if applied:
         supervisor.say(f"[green]✓[/] database migrated ({len(applied)} applied)")
     await _prepare_sessions(settings)
-    watching = None
     if settings.broker.url is None:
         log = settings.data / "logs" / "broker.log"
         watching = asyncio.create_task(watch(settings.broker_address, log, stop), name="refusals")
+        supervisor.helpers.append(watching)
     await _start_services(supervisor)
     signins = await _accounts(settings, demo=plan.demo)
     if plan.demo:
@@ -257,18 +279,50 @@ async def _up(
     supervisor.say(f"  console   [bold]{url}[/]")
     for line in signins:
         supervisor.say(f"  sign-in   {line}")
-    supervisor.say(f"  broker    {settings.broker_address}")
+    for line in _broker_lines(settings):
+        supervisor.say(f"  broker    {line}")
     supervisor.say(f"  data      {settings.data}\n")
-    try:
-        if plan.demo:
-            return await _demo(supervisor, plan, url, stop)
-        supervisor.say("Ctrl-C stops everything.")
-        await stop.wait()
-        return None
-    finally:
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+    if plan.demo:
+        return await _demo(supervisor, plan, url, stop)
+    supervisor.say("Ctrl-C stops everything.")
+    await stop.wait()
+    return None
+
+
+def _broker_lines(settings: Settings) -> list[str]:
+    """Return the broker's address and what a device needs to sign in."""
+    parts = urlsplit(settings.broker_address)
+    broker = settings.broker
+    reached_at = parts.hostname if broker.url is not None else broker.host
+    lines = [f"{parts.scheme}://{reached_at}:{parts.port}"]
+    if broker.url is None:
+        if credentials.lets_anybody(broker):
+            lines[0] += "  (devices on this machine need no credential)"
+        else:
+            lines[0] += "  (devices need one: vigil credential add NAME --hospital HOSPITAL)"
+        if parts.scheme == "mqtt" and broker.host not in credentials.OWN_ADDRESSES:
+            lines.append("[yellow]! without TLS: set VIGIL_BROKER__TLS_CERT and TLS_KEY[/]")
+    return lines
+
+
+async def _reload(supervisor: Supervisor, child: Child) -> None:
+    """Have the broker read its credentials anew whenever they change: nobody else is cut off."""
+    settings = supervisor.settings
+    known = credentials.load(settings.data)
+    while True:
+        await asyncio.sleep(RELOAD_PERIOD_S)
+        try:
+            now = credentials.load(settings.data)
+            if now == known:
+                continue
+            embedded.nats_command(settings)
+        except (SettingsError, OSError) as error:
+            supervisor.say(f"[red]! credentials not read: {error}[/]")
+            continue
+        known = now
+        if child.process is not None and child.process.returncode is None:
+            child.process.send_signal(signal.SIGHUP)
+            supervisor.say("[green]✓[/] broker: credentials read anew")
 
 
 async def _start_embedded(supervisor: Supervisor) -> None:
@@ -284,7 +338,9 @@ async def _start_embedded(supervisor: Supervisor) -> None:
             async with Connection(settings.broker_address, "vigil-up"):
                 pass
 
-        await supervisor.start(Child("broker", command, logs / "broker.log"), broker_ready)
+        child = Child("broker", command, logs / "broker.log")
+        await supervisor.start(child, broker_ready)
+        supervisor.helpers.append(asyncio.create_task(_reload(supervisor, child), name="reload"))
     if settings.database.url is None:
         await _start_database(supervisor)
 
@@ -380,7 +436,8 @@ async def _start_services(supervisor: Supervisor) -> None:
 def service_child(name: str, logs: Path, *arguments: str) -> Child:
     """Return the child process of one of our own commands."""
     command = embedded.Command((sys.executable, "-m", "hub", name, *arguments))
-    return Child(name, command, logs / f"{name}.log")
+    who = Service.SIMULATOR if name in ("simulate", "replay") else Service(name)
+    return Child(name, command, logs / f"{name}.log", signs_in_as=who)
 
 
 async def read_health(settings: Settings, wait_s: float = 0.3) -> dict[str, Health]:

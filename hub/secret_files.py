@@ -1,0 +1,61 @@
+"""Secrets of this installation: files that only the service's user can read, outside the database.
+
+A key is made at random when it is first asked for. ``vigil backup`` takes the folder along.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from schemas.errors import SettingsError
+
+FOLDER = "secrets"
+KEY_BYTES = 32
+
+
+def folder_of(data: Path) -> Path:
+    """Return the folder of secrets, made if need be; nobody else may look into it."""
+    folder = data / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a secret so that it is whole or as it was, and readable by us alone."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(file, "wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(path)
+
+
+def key(data: Path, name: str, given: Path | None = None) -> bytes:
+    """Return a key of 32 bytes: of the file ``given``, else our own, made at first use."""
+    path = given or folder_of(data) / name
+    if not path.exists():
+        if given is not None:
+            raise SettingsError(f"key file {given}: not there; make it with 32 random bytes as hex")
+        _create(path)
+    text = path.read_text("utf-8").strip()
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != KEY_BYTES:
+        raise SettingsError(f"key file {path}: expected {2 * KEY_BYTES} hexadecimal digits")
+    return found
+
+
+def _create(path: Path) -> None:
+    """Make a key, unless another process has just made it."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    write(fresh, secrets.token_hex(KEY_BYTES).encode())
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink(missing_ok=True)
