@@ -64,12 +64,12 @@ async def open_tables(settings: Settings, run: str | None = None) -> AsyncIterat
     from hub.runs import open_run
     from hub.up import database_there
 
-    async with database_there(settings):
+    async with database_there(settings) as there:
         if run is not None:
-            async with open_run(settings.database_address, run) as connection:
+            async with open_run(there.database_address, run) as connection:
                 yield connection
         else:
-            async with await connect(settings.database_address) as connection:
+            async with await connect(there.database_address) as connection:
                 yield connection
 
 

@@ -153,11 +153,11 @@ def replay(
     async def make(stop: asyncio.Event) -> None:
         rules = configured_rules(settings, pack)
         plan = Plan(run_id or new_id(), rules, load_sites(settings.sites).labels(), times)
-        async with database_there(settings):
+        async with database_there(settings) as there:
             work = (
-                run_file(settings, path, choice, plan, err)
+                run_file(there, path, choice, plan, err)
                 if path is not None
-                else run_stored(settings, bed or "", between, plan, err)
+                else run_stored(there, bed or "", between, plan, err)
             )
             result = await _until_stopped(work, stop)
         if json:

@@ -6,6 +6,7 @@ folder. PostgreSQL refuses to run as root, so as root it runs as another user th
 
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import stat
@@ -126,8 +127,41 @@ def _let_through(path: Path) -> None:
             folder.chmod(mode | stat.S_IXOTH)
 
 
-def postgres_command(settings: Settings) -> Command:
-    """Create the database cluster if there is none and return the server's command."""
+def _set_password(
+    binaries: Path, folder: Path, user: pwd.struct_passwd | None, password: str
+) -> None:
+    """Give the superuser of a cluster that had none a password, while the server is down."""
+    command = Command((str(binaries / "postgres"), "--single", "-D", str(folder), "postgres"), user)
+    done = subprocess.run(
+        command.args,
+        input=f"ALTER ROLE postgres PASSWORD '{password}'\n",
+        check=False,
+        capture_output=True,
+        text=True,
+        **command.identity(),
+    )
+    if done.returncode:
+        raise SettingsError(f"database folder {folder}: {done.stderr.strip()[-300:]}")
+
+
+def _write_access(folder: Path, user: pwd.struct_passwd | None, *, demo: bool) -> None:
+    """Say who may connect: over loopback with the password; in the demo without one."""
+    how = "trust" if demo else "scram-sha-256"
+    path = folder / "pg_hba.conf"
+    path.write_text(
+        "# Written by `vigil up` at every start.\n"
+        f"host all all 127.0.0.1/32 {how}\nhost all all ::1/128 {how}\n",
+        "utf-8",
+    )
+    if user is not None:
+        os.chown(path, user.pw_uid, user.pw_gid)
+
+
+def postgres_command(settings: Settings, *, demo: bool = False) -> Command:
+    """Create the database cluster if there is none and return the server's command.
+
+    ``demo``: whoever is on this machine may look into it without a password.
+    """
     folder = (settings.data / "database").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     binaries = _postgres_binaries()
@@ -137,7 +171,16 @@ def postgres_command(settings: Settings) -> Command:
         _let_through(folder.parent)
         _let_through(binaries)
         os.chown(folder, user.pw_uid, user.pw_gid)
+    password_file = folder.parent / "password.new"
+    password = secret_files.read(settings.data, secret_files.DATABASE)
+    known = password is not None
+    if password is None:
+        password = secrets.token_urlsafe(24)
     if not (folder / "PG_VERSION").exists():
+        password_file.write_text(password, "utf-8")
+        if user is not None:
+            os.chown(password_file, user.pw_uid, user.pw_gid)
+        password_file.chmod(0o600)
         create = Command(
             (
                 str(binaries / "initdb"),
@@ -145,7 +188,8 @@ def postgres_command(settings: Settings) -> Command:
                 str(folder),
                 "-U",
                 "postgres",
-                "--auth=trust",
+                "--auth=scram-sha-256",
+                f"--pwfile={password_file}",
                 "--encoding=UTF8",
                 "--locale=C",
                 "--no-sync",
@@ -155,8 +199,15 @@ def postgres_command(settings: Settings) -> Command:
         done = subprocess.run(
             create.args, check=False, capture_output=True, text=True, **create.identity()
         )
+        password_file.unlink()
         if done.returncode:
             raise SettingsError(f"database folder {folder}: {done.stderr.strip()}")
+    elif not known:
+        _set_password(binaries, folder, user, password)
+    if not known:
+        path = secret_files.folder_of(settings.data) / secret_files.DATABASE
+        secret_files.write(path, password.encode())
+    _write_access(folder, user, demo=demo)
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(settings.database.port),

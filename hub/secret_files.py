@@ -11,6 +11,7 @@ from schemas.errors import SettingsError
 
 FOLDER = "secrets"
 KEY_BYTES = 32
+DATABASE = "database.password"
 
 
 def folder_of(data: Path) -> Path:
@@ -47,6 +48,14 @@ def key(data: Path, name: str, given: Path | None = None) -> bytes:
     if len(found) != KEY_BYTES:
         raise SettingsError(f"key file {path}: expected {2 * KEY_BYTES} hexadecimal digits")
     return found
+
+
+def read(data: Path, name: str) -> str | None:
+    """Return a secret of this installation; None when there is none, or it is not ours to read."""
+    try:
+        return (data / FOLDER / name).read_text("utf-8").strip()
+    except OSError:
+        return None
 
 
 def _create(path: Path) -> None:

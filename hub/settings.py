@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from hub import secret_files
 from hub.credentials import read_service
 from schemas.access import Service
 from schemas.errors import SettingsError
@@ -56,6 +57,7 @@ class DatabaseSettings(_Section):
 
     url: SecretStr | None = Field(None, description="postgresql://…; empty: embedded")
     port: int = Field(5433, ge=1, le=65535, description="port of the embedded database")
+    password: SecretStr | None = Field(None, description="its password; set by `up`")
     pool_size: int = Field(4, ge=1, le=50, description="connections a process keeps")
 
 
@@ -151,7 +153,9 @@ class Settings(BaseSettings):
         """The database's URL, given or embedded."""
         if self.database.url is not None:
             return self.database.url.get_secret_value()
-        return f"postgresql://postgres@127.0.0.1:{self.database.port}/postgres"
+        password = self.database.password
+        who = f"postgres:{password.get_secret_value()}" if password else "postgres"
+        return f"postgresql://{who}@127.0.0.1:{self.database.port}/postgres"
 
 
 def load_settings(file: Path | None = None, **overrides: object) -> Settings:
@@ -185,15 +189,18 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
 
 
 def sign_in(settings: Settings) -> Settings:
-    """Return the settings with the operator's credential, where it is ours to read."""
-    broker = settings.broker
-    if broker.url is not None or broker.user is not None:
-        return settings
-    password = read_service(settings.data, Service.OPERATOR)
-    if password is None:
-        return settings
-    who = {"user": Service.OPERATOR.value, "password": SecretStr(password)}
-    return settings.model_copy(update={"broker": broker.model_copy(update=who)})
+    """Return the settings with what signs us in at what is embedded, where it is ours to read."""
+    broker, database = settings.broker, settings.database
+    if broker.url is None and broker.user is None:
+        password = read_service(settings.data, Service.OPERATOR)
+        if password is not None:
+            who = {"user": Service.OPERATOR.value, "password": SecretStr(password)}
+            broker = broker.model_copy(update=who)
+    if database.url is None and database.password is None:
+        known = secret_files.read(settings.data, secret_files.DATABASE)
+        if known is not None:
+            database = database.model_copy(update={"password": SecretStr(known)})
+    return settings.model_copy(update={"broker": broker, "database": database})
 
 
 def _merge(file: Settings, environment: Settings) -> Settings:

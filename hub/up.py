@@ -70,6 +70,7 @@ class Supervisor:
     console: Console
     environment: dict[str, str]
     children: list[Child] = field(default_factory=list)
+    demo: bool = False
     helpers: list[asyncio.Task[None]] = field(default_factory=list)
     stopping: bool = False
 
@@ -103,6 +104,12 @@ class Supervisor:
             "VIGIL_BROKER__USER": child.signs_in_as.value,
             "VIGIL_BROKER__PASSWORD": known.services[child.signs_in_as],
         }
+
+    def sign_in(self) -> Settings:
+        """Take note of the secrets that have been made meanwhile; return the settings with them."""
+        self.settings = sign_in(self.settings)
+        self.environment = _environment(self.settings)
+        return self.settings
 
     def say(self, text: str) -> None:
         """Print one line for the person at the terminal."""
@@ -219,7 +226,7 @@ async def up(settings: Settings, plan: Plan, stop: asyncio.Event) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     lock = _lock(settings.data)
-    supervisor = Supervisor(settings, console, _environment(settings))
+    supervisor = Supervisor(settings, console, _environment(settings), demo=plan.demo)
     try:
         work = asyncio.create_task(_up(supervisor, plan, stop, began), name="up")
         halt = asyncio.create_task(stop.wait(), name="stop")
@@ -259,8 +266,8 @@ def _lock(data: Path) -> TextIO:
 async def _up(
     supervisor: Supervisor, plan: Plan, stop: asyncio.Event, began: float
 ) -> dict[str, object] | None:
-    settings = supervisor.settings
     await _start_embedded(supervisor)
+    settings = supervisor.settings
     applied = await migrate(settings.database_address)
     if applied:
         supervisor.say(f"[green]✓[/] database migrated ({len(applied)} applied)")
@@ -348,7 +355,8 @@ async def _start_embedded(supervisor: Supervisor) -> None:
 async def _start_database(supervisor: Supervisor) -> None:
     settings, logs = supervisor.settings, supervisor.settings.data / "logs"
     embedded.check_port_free("database", "VIGIL_DATABASE__PORT", settings.database.port)
-    command = await asyncio.to_thread(embedded.postgres_command, settings)
+    command = await asyncio.to_thread(embedded.postgres_command, settings, demo=supervisor.demo)
+    settings = supervisor.sign_in()
 
     async def database_ready() -> None:
         async with await connect(settings.database_address):
@@ -359,13 +367,14 @@ async def _start_database(supervisor: Supervisor) -> None:
 
 
 @asynccontextmanager
-async def database_there(settings: Settings) -> AsyncIterator[None]:
+async def database_there(settings: Settings) -> AsyncIterator[Settings]:
     """Have the embedded database serve while a command needs it, when nothing else runs it.
 
-    With a database URL, or while ``vigil up`` runs, there is nothing to do.
+    With a database URL, or while ``vigil up`` runs, there is nothing to do. Yields the settings
+    that reach it.
     """
     if settings.database.url is not None or await _answers(settings):
-        yield
+        yield settings
         return
     settings = settings.model_copy(update={"data": settings.data.resolve()})
     (settings.data / "logs").mkdir(parents=True, exist_ok=True)
@@ -373,8 +382,8 @@ async def database_there(settings: Settings) -> AsyncIterator[None]:
     supervisor = Supervisor(settings, Console(quiet=True), _environment(settings))
     try:
         await _start_database(supervisor)
-        await migrate(settings.database_address)
-        yield
+        await migrate(supervisor.settings.database_address)
+        yield supervisor.settings
     finally:
         await supervisor.stop_all()
         lock.close()

@@ -2,8 +2,10 @@
 
 import ssl
 import time
+from urllib.parse import urlsplit
 
 import paho.mqtt.client as paho
+import psycopg
 import pytest
 import trustme
 
@@ -185,5 +187,29 @@ def test_over_tls_with_certificates_of_clients(tmp_path):
             assert Client(hub, "bare", user, password, without).inside
         assert Client(hub, "nobody", None, None, shown).inside is False
         assert hub.json("doctor")["services"]["intake"]["state"] == "running"
+    finally:
+        hub.stop()
+
+
+def test_the_database_asks_for_its_password(closed):
+    address = urlsplit(closed.settings.database_address)
+    assert address.password
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(f"postgresql://postgres@127.0.0.1:{address.port}/postgres")
+    with psycopg.connect(closed.settings.database_address) as connection:
+        row = connection.execute("SELECT count(*) FROM account").fetchone()
+    assert row
+    assert row[0] >= 1
+
+
+def test_a_database_of_before_gets_a_password(tmp_path):
+    hub = Hub(tmp_path)
+    hub.start()
+    hub.stop()
+    (tmp_path / "secrets" / "database.password").unlink()  # as it was before there were any
+    hub.start()
+    try:
+        assert urlsplit(hub.settings.database_address).password
+        assert hub.json("doctor")["database"]["pending"] == []
     finally:
         hub.stop()
