@@ -153,6 +153,14 @@ def no_receiver_sentence(label: Label) -> tuple[str, str]:
     )
 
 
+def line_sentence(label: Label) -> tuple[str, str]:
+    """Return the sentence of a hospital that judges for itself and is no longer heard."""
+    return (
+        f"{label[0]}：线路中断，远程看不到新数据；该院仍在本地报警",
+        f"{label[1]}: the line is cut, nothing new is seen here; it goes on alerting its own ward",
+    )
+
+
 def pause_sentence(label: Label, kind: str, by: str, lasts_ns: int) -> tuple[str, str]:
     """Return the sentence of a pause: ``audio_paused`` or ``alarm_paused``."""
     zh, en = {

@@ -16,6 +16,7 @@ from alerts.sentences import (
     contested_sentence,
     device_silence_sentence,
     hospital_sentence,
+    line_sentence,
     monitor_sentence,
     no_receiver_sentence,
     silence_sentence,
@@ -43,7 +44,9 @@ if TYPE_CHECKING:
     from alerts.engine import Engine
 
 CONTESTED = "bed_contested"
-STANDBY_OVERDUE, NO_RECEIVER = "standby_overdue", "no_receiver"
+STANDBY_OVERDUE, NO_RECEIVER, LINE_LOST = "standby_overdue", "no_receiver", "line_lost"
+LINE_NS = 20 * S
+"""A hospital that judges for itself says so every few seconds; after this its line is cut."""
 CONTESTED_CLEAR_NS = 60 * S
 TOGETHER, TOGETHER_LEAST = 0.8, 3
 """So many of a hospital's beds silent, and at least three, are the hospital's own silence."""
@@ -217,7 +220,7 @@ def deadlines(engine: "Engine", name: str, bed: BedState) -> list[int]:
     """Return when silence, contests, standby and presence are due."""
     times: list[int] = []
     if is_place(name):
-        ends_ns = _presence_ends_ns(engine, name) if is_unit_place(name) else None
+        ends_ns = (_presence_ends_ns if is_unit_place(name) else _line_ends_ns)(engine, name)
         return [] if ends_ns is None else [ends_ns]
     if CONTESTED in bed.technical:
         times.append(bed.contested_ns + CONTESTED_CLEAR_NS)
@@ -233,7 +236,9 @@ def deadlines(engine: "Engine", name: str, bed: BedState) -> list[int]:
 def elapse(engine: "Engine", name: str, bed: BedState, at_ns: int) -> list[AlertEvent]:
     """Open and close what time alone opens and closes."""
     if is_place(name):
-        return receivers(engine, name.rpartition("/")[0], at_ns) if is_unit_place(name) else []
+        if is_unit_place(name):
+            return receivers(engine, name.rpartition("/")[0], at_ns)
+        return _line_lost(engine, name, at_ns)
     events: list[AlertEvent] = []
     if CONTESTED in bed.technical and bed.contested_ns + CONTESTED_CLEAR_NS <= at_ns:
         events += _close(engine, name, bed, CONTESTED, at_ns, at_ns)
@@ -580,3 +585,45 @@ def receivers(engine: "Engine", unit: str, now_ns: int) -> list[AlertEvent]:
         )
     engine.schedule(name, place)
     return events
+
+
+def line(engine: "Engine", hospital: str, now_ns: int) -> list[AlertEvent]:
+    """Take the word of a hospital that judges for itself: its line is there."""
+    name = hospital_place(hospital)
+    place = engine.place(name)
+    events: list[AlertEvent] = []
+    if hospital not in engine.state.lines:  # from now on its beds, units and people are its own
+        for bed in [bed for bed in engine.state.beds if bed.startswith(f"{hospital}/")]:
+            events += end(engine, bed, engine.bed(bed), now_ns, "edge")
+            engine.bed(bed).ended = True
+        events += configure(engine, hospital, CareConfig(1, 0), now_ns)
+    engine.state.lines[hospital] = now_ns
+    events += _close(engine, name, place, LINE_LOST, now_ns, now_ns)
+    engine.schedule(name, place)
+    return events
+
+
+def end_line(engine: "Engine", hospital: str, now_ns: int) -> list[AlertEvent]:
+    """Judge a hospital here from now on: it has no edge any more."""
+    name = hospital_place(hospital)
+    engine.state.lines.pop(hospital, None)
+    return _close(engine, name, engine.place(name), LINE_LOST, now_ns, now_ns)
+
+
+def _line_ends_ns(engine: "Engine", name: str) -> int | None:
+    """Return when a hospital's line counts as cut; None: it does, or the hub judges for it."""
+    heard_ns = engine.state.lines.get(name.partition("/")[0])
+    if heard_ns is None or LINE_LOST in engine.place(name).technical:
+        return None
+    return max(heard_ns, engine.state.listening_ns) + LINE_NS
+
+
+def _line_lost(engine: "Engine", name: str, at_ns: int) -> list[AlertEvent]:
+    ends_ns = _line_ends_ns(engine, name)
+    if ends_ns is None or ends_ns > at_ns:
+        return []
+    words, place = line_sentence(engine.label(name)), engine.place(name)
+    onset = (engine.state.lines[name.partition("/")[0]], f"{name}|{at_ns}")
+    return _open(
+        engine, name, place, LINE_LOST, words, at_ns, priority=Priority.MEDIUM, onset=onset
+    )

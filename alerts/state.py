@@ -85,7 +85,8 @@ class EngineState(Struct):
 
     ``places``: units and hospitals, which have alerts of their own. ``care``/``units``: what care
     published. ``now_ns``: up to when everything has happened. ``presence``: until when each role of
-    a unit has a receiver connected.
+    a unit has a receiver connected. ``lines``: hospitals that judge for themselves, when each was
+    last heard.
     """
 
     beds: dict[str, BedState] = {}
@@ -95,3 +96,4 @@ class EngineState(Struct):
     units: dict[str, UnitCare] = {}
     presence: dict[str, dict[str, int]] = {}
     now_ns: int = 0
+    lines: dict[str, int] = {}

@@ -22,6 +22,7 @@ from care.roles import check_ladder, check_role
 from care.stays import Place
 from hub.database import query
 from hub.reads import Row, fetch
+from hub.vault import Vault
 from schemas.care import BedCare, BedState, CareConfig, PatientException, Rung, UnitCare
 from schemas.errors import CareError
 from schemas.times import S, from_datetime, to_datetime
@@ -64,7 +65,6 @@ class Patient:
     def columns(self) -> dict[str, Any]:
         """Return it as the queries on stays take it."""
         return {
-            "name": self.name,
             "age": self.age,
             "pregnant": self.pregnant,
             "scale": self.spo2_scale,
@@ -117,7 +117,7 @@ async def read_places(connection: AsyncConnection) -> list[Place]:
 
 
 async def patient_of(connection: AsyncConnection, bed: str, at_ns: int) -> Row | None:
-    """Return who lies in a bed at a time: stay, name, age and what else is known; None: nobody."""
+    """Return who lies in a bed at a time: stay, age and what else is known; None: nobody."""
     rows = await fetch(connection, "select_patient", bed=bed, now=to_datetime(at_ns))
     return rows[0] if rows else None
 
@@ -149,9 +149,16 @@ async def _save(connection: AsyncConnection, before: list[Place], after: list[Pl
 
 
 async def admit(
-    connection: AsyncConnection, bed: str, patient: Patient, *, by: str, at_ns: int, now_ns: int
+    connection: AsyncConnection,
+    bed: str,
+    patient: Patient,
+    *,
+    by: str,
+    at_ns: int,
+    now_ns: int,
+    vault: Vault | None = None,
 ) -> str:
-    """Put a new patient into a bed; return the stay's name."""
+    """Put a new patient into a bed; return the stay's name. ``vault`` seals who it is."""
     patient.check()
     stay = new_stay()
     async with _changing(connection, by, "admit", stay=stay, bed=bed, at=to_datetime(at_ns)):
@@ -161,6 +168,7 @@ async def admit(
             query("insert_stay"),
             {"id": stay, "admitted": to_datetime(at_ns), **patient.columns()},
         )
+        await _set_name(connection, stay, patient.name, vault)
         await _save(connection, before, after)
         await _set_state(connection, bed, BedState.MONITORED, by)
     return stay
@@ -173,6 +181,7 @@ async def change_patient(
     *,
     by: str,
     was: Patient | None = None,
+    vault: Vault | None = None,
 ) -> None:
     """Set what is known of a patient: age, pregnancy, the order for scale 2, treatment limits.
 
@@ -188,6 +197,38 @@ async def change_patient(
                 raise CareError(f"stay {stay}: somebody changed it meanwhile; look again")
         cursor = await connection.execute(query("update_stay"), {"id": stay, **patient.columns()})
         _check_stay(stay, cursor.rowcount)
+        await _set_name(connection, stay, patient.name, vault)
+
+
+async def _set_name(
+    connection: AsyncConnection, stay: str, name: str | None, vault: Vault | None
+) -> None:
+    """Seal a patient's name; None leaves it as it is."""
+    if name is None:
+        return
+    if vault is None:
+        raise CareError("name: only where identities can be sealed")
+    sealed = vault.seal(stay, name)
+    await connection.execute(query("upsert_identity"), {"stay": stay, "sealed": sealed})
+
+
+async def name_of(connection: AsyncConnection, stay: str, vault: Vault) -> str:
+    """Return a patient's name; empty when it is not known. StoreError when it cannot be opened."""
+    rows = await fetch(connection, "select_identity", stay=stay)
+    return vault.open(stay, bytes(rows[0]["sealed"])) if rows else ""
+
+
+async def seal_anew(connection: AsyncConnection, vault: Vault) -> int:
+    """Seal every identity with the newest key; return how many there are."""
+    rows = await fetch(connection, "select_identities")
+    async with connection.transaction():
+        for row in rows:
+            name = vault.open(row["stay"], bytes(row["sealed"]))
+            sealed = vault.seal(row["stay"], name)
+            await connection.execute(
+                query("upsert_identity"), {"stay": row["stay"], "sealed": sealed}
+            )
+    return len(rows)
 
 
 async def discharge(

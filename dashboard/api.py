@@ -1,39 +1,33 @@
-"""Routes of sign-in and sockets, and of installing. Parse, call, return; no decisions here."""
+"""Routes of sockets and of installing. Parse, call, return; no decisions here."""
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
-from urllib.parse import parse_qs
 
 import psycopg
-from fastapi import APIRouter, HTTPException, Request, Response, WebSocket, WebSocketDisconnect
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi.responses import HTMLResponse
 from msgspec import DecodeError, Struct, ValidationError, json
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from dashboard.api_signin import language_of, render_page
 from dashboard.feed import SLOW_PERIOD_S, Feed, Screen
 from dashboard.gate import COOKIE, Person, Sessions, read_cookie
-from dashboard.pages import HERE, render
+from dashboard.pages import HERE
 from dashboard.wave_feed import stored_frames
-from dashboard.words import Language, as_language, word
-from hub import accounts
+from dashboard.words import word
 from hub.clock import now_ns
 from hub.settings import Settings
 from hub.waves import read_waves
 from schemas.times import to_datetime
 
-FORM_BYTES = 4_096
 SESSION_PERIOD_S = 15.0
 """How often an open socket asks whether its session still holds."""
 WAVES_BEFORE = timedelta(seconds=25)
 """What a screen sweeps over in one turn, and some."""
-FAILURES_FREE = 5
-FAILURE_WAIT_S = 30.0
-FAILURES_KEPT = 10_000
 
 
 class Alive(Struct):
@@ -46,30 +40,7 @@ class Alive(Struct):
 decode_alive = json.Decoder(Alive).decode
 
 
-class Failures:
-    """Wrong sign-ins by address and name: after five, half a minute's wait for that pair alone."""
-
-    def __init__(self) -> None:
-        self._counts: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
-
-    def must_wait(self, key: tuple[str, str]) -> bool:
-        """Return whether this address has failed too often with this name."""
-        count, last = self._counts.get(key, (0, 0.0))
-        return count >= FAILURES_FREE and time.monotonic() - last < FAILURE_WAIT_S
-
-    def add(self, key: tuple[str, str]) -> None:
-        """Count one failure."""
-        count, _ = self._counts.pop(key, (0, 0.0))
-        self._counts[key] = (count + 1, time.monotonic())
-        if len(self._counts) > FAILURES_KEPT:
-            self._counts.popitem(last=False)
-
-    def clear(self, key: tuple[str, str]) -> None:
-        """Forget the failures of a pair that proved itself."""
-        self._counts.pop(key, None)
-
-
-def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
+def make_router(  # noqa: C901 - one closure over what the routes share
     settings: Settings,
     feed: Feed,
     pool: AsyncConnectionPool,
@@ -77,17 +48,11 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
 ) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
-    failures = Failures()
-
-    @router.get("/healthz", response_class=PlainTextResponse)
-    async def healthz() -> str:
-        """Say that the process serves."""
-        return "ok"
 
     @router.get("/manifest.webmanifest")
     async def manifest(request: Request) -> Response:
         """Describe the ward station as an application that a phone can install."""
-        language = _language(request)
+        language = language_of(request)
         about = {
             "name": word("title", language),
             "short_name": "Vigil",
@@ -109,55 +74,8 @@ def make_router(  # noqa: C901, PLR0915 - one closure over what the routes share
     @router.get("/offline", response_class=HTMLResponse)
     async def offline(request: Request) -> HTMLResponse:
         """Show what an installed page shows without a connection."""
-        language = _language(request)
-        return HTMLResponse(_render("offline.html", language))
-
-    @router.get("/login", response_class=HTMLResponse)
-    async def login_page(request: Request) -> HTMLResponse:
-        """Show the sign-in form."""
-        return _login_page(_language(request))
-
-    @router.post("/login", response_model=None)
-    async def login(request: Request) -> Response:
-        """Sign in: a session cookie and the wall, or the form again with the reason."""
-        language = _language(request)
-        username, password = await _credentials(request)
-        key = (request.client.host if request.client else "", username)
-        if failures.must_wait(key):
-            return _login_page(language, "sign_in_wait", 429)
-        try:
-            async with pool.connection() as connection:
-                stored = await accounts.find_hash(connection, username)
-                if not await asyncio.to_thread(accounts.verify, stored, password):
-                    failures.add(key)
-                    return _login_page(language, "sign_in_wrong", 401)
-                failures.clear(key)
-                hours = settings.dashboard.session_hours
-                token = await accounts.open_session(connection, username, hours)
-        except (psycopg.OperationalError, PoolTimeout):
-            return _login_page(language, "sign_in_down", 503)
-        answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(
-            COOKIE,
-            token,
-            max_age=int(hours * 3600),
-            httponly=True,
-            samesite="strict",
-            secure=request.url.scheme == "https",
-        )
-        return answer
-
-    @router.post("/logout", response_model=None)
-    async def logout(request: Request) -> RedirectResponse:
-        """Sign out and end the session."""
-        token = read_cookie(request.headers.get("cookie", ""), COOKIE)
-        if token:
-            sessions.forget(token)
-            async with pool.connection() as connection:
-                await accounts.close_session(connection, token)
-        answer = RedirectResponse("/login", status_code=303)
-        answer.delete_cookie(COOKIE)
-        return answer
+        language = language_of(request)
+        return HTMLResponse(render_page("offline.html", language))
 
     @router.websocket("/ws/wall")
     async def wall(socket: WebSocket) -> None:
@@ -277,7 +195,8 @@ async def _serve(
             if listening.done():
                 break
             if checking.done():
-                await socket.close(4401, "signed out")
+                gone = checking.result()  # else: it is signed in, and may see something else now
+                await socket.close(4401 if gone else 4409, "signed out" if gone else "anew")
                 break
             wake.clear()
             async with asyncio.timeout(lag_s):
@@ -293,11 +212,12 @@ async def _serve(
         await asyncio.gather(listening, checking, return_exceptions=True)
 
 
-async def _until_signed_out(socket: WebSocket, sessions: Sessions) -> None:
-    """Return when the session has ended, or is of somebody who may see something else now."""
+async def _until_signed_out(socket: WebSocket, sessions: Sessions) -> bool:
+    """Return when the session has ended (True), or may see something else now (False)."""
     token = read_cookie(socket.headers.get("cookie", ""), COOKIE) or ""
-    while await sessions.find(token) == _person(socket):  # noqa: ASYNC110 - it is asked, not told
+    while (found := await sessions.find(token)) == _person(socket):  # noqa: ASYNC110 - asked
         await asyncio.sleep(SESSION_PERIOD_S)
+    return found is None
 
 
 async def _until_closed(socket: WebSocket, hear: Callable[[str], None]) -> None:
@@ -306,28 +226,3 @@ async def _until_closed(socket: WebSocket, hear: Callable[[str], None]) -> None:
             hear(await socket.receive_text())
     except (WebSocketDisconnect, KeyError, RuntimeError):
         return
-
-
-async def _credentials(request: Request) -> tuple[str, str]:
-    """Return name and password of a sign-in form, at most ``FORM_BYTES`` of it."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES:
-            raise HTTPException(413, "the form is too large")
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=10)
-    return fields.get("username", [""])[0], fields.get("password", [""])[0]
-
-
-def _language(request: Request) -> Language:
-    return as_language(request.cookies.get("vigil_language"))
-
-
-def _login_page(language: Language, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    other = "en" if language == "zh" else "zh"
-    return HTMLResponse(_render("login.html", language, other=other, problem=problem), status)
-
-
-def _render(name: str, language: Language, **fields: Any) -> str:
-    lang = "zh-CN" if language == "zh" else "en"
-    return render(name, lang=lang, say=lambda key: word(key, language), **fields)

@@ -103,6 +103,11 @@ async def send(feed: Feed, topic: str, payload: bytes, command: str) -> bool:
     """
     if feed.connection is None:
         raise HTTPException(503, "the message bus is away; nothing was done")
+    hospital = topic.split("/")[2]
+    if feed.cut_off(hospital):
+        raise HTTPException(
+            503, f"the line to {hospital} is cut; nothing was done: telephone the ward"
+        )
     feed.expect(command)
     try:
         await feed.connection.publish(topic, payload)

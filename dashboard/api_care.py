@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Request
 from msgspec import to_builtins
 from msgspec.structs import replace
 from psycopg import AsyncConnection
@@ -22,6 +22,7 @@ from dashboard.api_base import Bed, Unit, Who, database, require, see, time_ns
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
+from hub.vault import Vault
 from schemas.alerts import hospital_place
 from schemas.care import PatientException, Rung
 from schemas.codec import encode_json
@@ -138,9 +139,21 @@ class DutyBody(_Body):
     end: str
 
 
-def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  # noqa: C901, PLR0915 - one closure
-    """Return the routes. What they change is published for intake within seconds."""
-    router = APIRouter(prefix="/api/care", tags=["care"])
+def make_care_router(  # noqa: C901, PLR0915 - one closure over what the routes share
+    pool: AsyncConnectionPool, rules: RulesAt, vault: Vault, *, kept_here: bool = True
+) -> APIRouter:
+    """Return the routes. What they change is published for intake within seconds.
+
+    ``kept_here``: not at an edge, where stays and duty are the hub's.
+    """
+
+    def writable(request: Request) -> None:
+        if not kept_here and request.method != "GET":
+            raise HTTPException(
+                409, "stays, duty and ladders are kept at the hub: change them there"
+            )
+
+    router = APIRouter(prefix="/api/care", tags=["care"], dependencies=[Depends(writable)])
 
     async def own(
         connection: AsyncConnection,
@@ -207,6 +220,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
                 by=person.username,
                 at_ns=time_ns(body.at, now),
                 now_ns=now,
+                vault=vault,
             )
         return {"stay": stay}
 
@@ -217,7 +231,7 @@ def make_care_router(pool: AsyncConnectionPool, rules: RulesAt) -> APIRouter:  #
             await own(connection, stay, person, May.PLACE)
             was = None if body.was is None else body.was.patient()
             await store.change_patient(
-                connection, stay, body.patient(), by=person.username, was=was
+                connection, stay, body.patient(), by=person.username, was=was, vault=vault
             )
 
     @router.post("/stays/{stay}/discharge", status_code=204)

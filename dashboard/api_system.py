@@ -11,6 +11,7 @@ from dashboard.api_base import Who, database
 from dashboard.feed import Feed
 from hub.reads import fetch
 from schemas.alerts import hospital_place
+from schemas.times import MS
 
 LISTED = 500
 
@@ -30,6 +31,17 @@ def make_system_router(feed: Feed, pool: AsyncConnectionPool, services: Services
         }
         found["health"] = to_builtins(feed.health())
         found["feed"] = feed.status()
+        found["lines"] = {
+            hospital: {
+                "up": not feed.cut_off(hospital),
+                "said": said.at_ns // MS,
+                "backlog": said.backlog,
+                "oldest": said.oldest_ns // MS,
+                "clock_ms": (received_ns - said.at_ns) / MS,
+            }
+            for hospital, (said, received_ns) in feed.lines.items()
+            if person.sees(hospital_place(hospital))
+        }
         database_said = found["database"]
         for listed, bed in (("beds", "name"), ("device_clocks", "bed")):
             database_said[listed] = [

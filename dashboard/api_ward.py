@@ -18,6 +18,7 @@ from dashboard.multiples import multiples
 from dashboard.views import encode_alert, encode_bed
 from hub.clock import now_ns
 from hub.reads import Row, fetch, trend
+from hub.vault import Vault
 from schemas.alerts import unit_place
 from schemas.care import UnitCare
 from schemas.times import MS, S, from_datetime, to_datetime
@@ -42,15 +43,15 @@ class IdentityBody(BaseModel):
     answer: str
 
 
-def make_ward_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # noqa: C901, PLR0915 - one closure over what the routes share
+def make_ward_router(feed: Feed, pool: AsyncConnectionPool, vault: Vault) -> APIRouter:  # noqa: C901, PLR0915 - one closure over what the routes share
     """Return the routes."""
     router = APIRouter(prefix="/api", tags=["ward"])
 
-    def encode_patient(row: Row, person: Person) -> dict[str, Any]:
+    def encode_patient(row: Row, name: str, person: Person) -> dict[str, Any]:
         whole = person.may(May.NAMES)
         return {
             "stay": row["stay"],
-            "name": row["name"] if whole else masked(row["name"]),
+            "name": name if whole else masked(name),
             "masked": not whole,
             "age": row["age"],
             "pregnant": row["pregnant"],
@@ -69,7 +70,8 @@ def make_ward_router(feed: Feed, pool: AsyncConnectionPool) -> APIRouter:  # noq
         for bed in beds:
             row = await store.patient_of(connection, bed, now_ns())
             if row is not None:
-                found[bed] = encode_patient(row, person)
+                name = await store.name_of(connection, row["stay"], vault)
+                found[bed] = encode_patient(row, name, person)
         return found
 
     def beds_of(unit: str) -> list[str]:

@@ -12,31 +12,41 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dashboard.api import make_router
+from dashboard.api_access import make_access_router
 from dashboard.api_alerts import Services, make_alert_router
 from dashboard.api_base import Who
 from dashboard.api_care import make_care_router, publish_care, publish_presence
 from dashboard.api_consults import follow_consults, make_annotation_router, make_consult_router
+from dashboard.api_health import make_health_router
 from dashboard.api_history import make_history_router
 from dashboard.api_rules import RuleServices, make_rules_router
+from dashboard.api_signin import OIDC_WAIT_S, SESSION_KEY, make_signin_router
 from dashboard.api_system import make_system_router
 from dashboard.api_ward import make_ward_router
 from dashboard.feed import Feed
 from dashboard.gate import Gate, Sessions
 from dashboard.identity import Guard
 from dashboard.pages import NAVIGATION, Assets, Place, page
+from dashboard.trail import Trail
 from dashboard.words import as_language
+from hub import secret_files
 from hub.database import OPTIONS
 from hub.health import VERSION
 from hub.reads import fetch
 from hub.settings import Settings
 from hub.sites import Sites, bed_number
+from hub.vault import open_vault
 from schemas.times import from_datetime
 
 log = structlog.get_logger()
 
 POOL_WAIT_S = 3.0
+HEADERS_S = 10.0
+"""Within so long the headers of a connection's first request are there."""
 ABOUT = """The hub's HTTP API: everything that a screen does. It supplements the bedside monitor.
 
 Sign in with `POST /login` (form fields `username`, `password`); the cookie is the session. What
@@ -85,13 +95,15 @@ def make_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         await pool.open(wait=False)
+        kept_here = settings.edge.hub is None
         tasks = [
             asyncio.create_task(feed.run(stop), name="feed"),
             asyncio.create_task(_know_beds(feed, pool), name="beds"),
-            asyncio.create_task(publish_care(feed, pool), name="care"),
+            *(asyncio.create_task(publish_care(feed, pool), name="care") for _ in [0] if kept_here),
             asyncio.create_task(publish_presence(feed), name="presence"),
             asyncio.create_task(follow_consults(feed, pool), name="consults"),
             asyncio.create_task(guard.run(pool), name="guard"),
+            asyncio.create_task(trail.run(pool), name="audit"),
         ]
         yield
         stop.set()
@@ -109,20 +121,37 @@ def make_app(
         lifespan=lifespan,
     )
     sessions = Sessions(pool)
+    trail = Trail(settings)
+    vault = open_vault(settings.data, settings.identity_key)
     assets = Assets()
+
+    def counters() -> dict[str, float]:
+        return {**trail.counters(), **gate.counters()}
+
     server.include_router(make_router(settings, feed, pool, sessions))
+    server.include_router(make_signin_router(settings, pool, sessions, trail))
+    server.include_router(make_access_router(settings, feed, pool, sessions))
+    server.include_router(make_health_router(feed, pool, counters))
     server.include_router(make_alert_router(feed, pool, services))
-    server.include_router(make_care_router(pool, services.rules))
+    server.include_router(
+        make_care_router(pool, services.rules, vault, kept_here=settings.edge.hub is None)
+    )
     server.include_router(make_history_router(feed, pool))
     server.include_router(make_annotation_router(feed, pool))
     server.include_router(make_consult_router(feed, pool))
-    server.include_router(make_ward_router(feed, pool))
+    server.include_router(make_ward_router(feed, pool, vault))
     server.include_router(make_rules_router(pool, rule_services))
     server.include_router(make_system_router(feed, pool, services))
     server.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
     server.include_router(make_page_router(feed, sites, assets))
     server.mount("/assets", assets)
-    return Gate(server, sessions)
+    if settings.oidc.issuer is not None:
+        key = secret_files.key(settings.data, SESSION_KEY).hex()
+        server.add_middleware(
+            SessionMiddleware, secret_key=key, max_age=OIDC_WAIT_S, path="/oidc", same_site="lax"
+        )
+    gate = Gate(server, sessions, trail, settings.dashboard)
+    return gate
 
 
 async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
@@ -167,6 +196,29 @@ def make_page_router(feed: Feed, sites: Sites, assets: Assets) -> APIRouter:
     return router
 
 
+class PatientProtocol(HttpToolsProtocol):
+    """HTTP whose first request must begin to be whole within some seconds, not trickle in."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock of a new connection."""
+        super().connection_made(transport)
+        self._hurry = self.loop.call_later(HEADERS_S, self._too_slow)
+
+    def on_headers_complete(self) -> None:
+        """Stop the clock: the request is there."""
+        self._hurry.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock of a connection that is over."""
+        self._hurry.cancel()
+        super().connection_lost(exc)
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
 def serve(
     settings: Settings, sites: Sites, services: Services, rule_services: RuleServices
 ) -> None:
@@ -178,6 +230,11 @@ def serve(
         log_level="warning",
         ws_max_size=65_536,
         timeout_graceful_shutdown=3,
+        timeout_keep_alive=30,
+        http=PatientProtocol,
+        server_header=False,
+        proxy_headers=bool(settings.dashboard.proxies),
+        forwarded_allow_ips=settings.dashboard.proxies,
     )
     log.info("dashboard_started", host=settings.dashboard.host, port=settings.dashboard.port)
     uvicorn.Server(config).run()

@@ -38,12 +38,13 @@ from hub.health import Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
 from schemas.alerts import AlertEvent, is_place
-from schemas.care import NOBODY, CareConfig, Presence
+from schemas.care import NOBODY, CareConfig, Line, Presence
 from schemas.codec import (
     decode_alert,
     decode_care,
     decode_health,
     decode_judged,
+    decode_line,
     message_id,
 )
 from schemas.deliveries import Delivery
@@ -69,6 +70,8 @@ NEWS_KEPT = 200
 SLOW_PERIOD_S = 2.0
 """How often a screen that shows only numbers is told."""
 LOOKED_AT_MOST = 5
+LINE_LOST_NS = 20 * S
+"""An edge says every few seconds that its line is there."""
 UNDELIVERED_KEPT = 500
 UNDELIVERED_NS = 3_600 * S
 """Notifications that did not arrive are shown for an hour."""
@@ -137,6 +140,7 @@ class Feed:
         self.views: dict[str, BedView] = {}
         self.places: dict[str, BedView] = {}
         self.care: dict[str, CareConfig] = {}
+        self.lines: dict[str, tuple[Line, int]] = {}
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._undelivered: deque[Delivery] = deque(maxlen=UNDELIVERED_KEPT)
         self.connection: Connection | None = None
@@ -200,6 +204,8 @@ class Feed:
                 self._take_judged(decode_judged(envelope.payload))
             elif envelope.topic.endswith("/config/care"):
                 self._take_care(envelope.topic.split("/")[2], decode_care(envelope.payload))
+            elif envelope.topic.endswith("/config/line"):
+                self._take_line(envelope.topic.split("/")[2], envelope)
             elif "/waves/" in envelope.topic:
                 self.waves.take(envelope)
             elif "/hub/health/" in envelope.topic:
@@ -287,6 +293,18 @@ class Feed:
             self._changed.add(bed)
             if care != (before.beds.get(bed, NOBODY) if before else NOBODY):
                 self.tell({"what": "care", "bed": bed})
+
+    def _take_line(self, hospital: str, envelope: Envelope) -> None:
+        """Note what a hospital that judges for itself says of its line."""
+        if envelope.payload:
+            self.lines[hospital] = (decode_line(envelope.payload), envelope.received_ns)
+        else:
+            self.lines.pop(hospital, None)
+
+    def cut_off(self, hospital: str) -> bool:
+        """Return whether a hospital judges for itself and is not reached now."""
+        said = self.lines.get(hospital)
+        return said is not None and now_ns() - said[0].at_ns > LINE_LOST_NS
 
     def find_alert(self, bed: str, alert: str) -> AlertEvent | None:
         """Return an open alert of a bed, unit or hospital."""

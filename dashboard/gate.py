@@ -1,10 +1,14 @@
 """The one gate in front of everything, HTTP and WebSocket: who is this, and may they come in?
 
 Pure ASGI, outermost. A session cookie is opaque, HttpOnly and SameSite=Strict; what changes
-anything, and every socket, must also come from our own origin. A session that was verified stays
-good for a minute, and through an absence of the database, so that the wall does not go dark.
+anything, and every socket, must also come from our own origin. Requests are bounded in rate, size
+and time; what the audit asks is kept here, so that no route can forget it. A session that was
+verified stays good for ten seconds, and through an absence of the database, so that the wall does
+not go dark.
 """
 
+import asyncio
+import hmac
 import time
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
@@ -15,14 +19,30 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from care.roles import May, may, sees
+from care.roles import May, may
+from dashboard.limits import (
+    ADDRESS_BURST,
+    ADDRESS_RATE,
+    BODY_BYTES,
+    BODY_S,
+    SESSION_BURST,
+    SESSION_RATE,
+    Buckets,
+)
+from dashboard.trail import Trail
 from hub import accounts
+from hub.settings import DashboardSettings
+from schemas.scopes import sees
 
 COOKIE = "vigil_session"
 OPEN_PATHS = frozenset(
     {
         "/login",
         "/healthz",
+        "/readyz",
+        "/metrics",
+        "/oidc/login",
+        "/oidc/callback",
         "/assets/style.css",
         "/favicon.ico",
         "/_favicon.ico",
@@ -36,28 +56,42 @@ OPEN_PATHS = frozenset(
 PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system")
 """The first level of each page's path: without a sign-in it leads there."""
 OPEN_FOLDER = "/assets/fonts/"
-VERIFIED_S = 60.0
+VERIFIED_S = 10.0
 CACHED = 2_000
+BODY_KEPT = 65_536
+"""So much of a body is looked at for the audit."""
+FIRST_PATHS = frozenset({"/password", "/logout", "/assets/style.css", "/assets/login.js"})
+"""Where a person with a password for one sign-in may go."""
 POLICY = (
-    b"default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' blob: data:; "
+    b"default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; "
+    b"connect-src 'self'; img-src 'self' blob: data:; manifest-src 'self'; worker-src 'self'; "
+    b"media-src 'self'; "
     b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""No script of ours evaluates text; drivers of browsers that wait for an expression do."""
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
     (b"content-security-policy", POLICY),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
+SECURE_HEADERS = (*HEADERS, (b"strict-transport-security", b"max-age=31536000"))
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who is signed in. ``scope``: the hospitals and units they may see; none: all."""
+    """Who is signed in. ``scope``: the hospitals and units they may see; none: all.
+
+    ``extra``: what of it is theirs by break-glass. ``must_change``: first a password of their own.
+    """
 
     username: str
     role: str
     scope: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    must_change: bool = False
 
     def sees(self, bed: str) -> bool:
         """Return whether a bed is theirs to see."""
@@ -91,49 +125,176 @@ class Sessions:
             return None
         if len(self._verified) >= CACHED:
             self._verified.clear()
-        person = Person(found[0], found[1], found[2])
-        self._verified[token] = (person, now, found[3].timestamp())
+        person = Person(
+            found.username, found.role, found.scope, found.extra, must_change=found.must_change
+        )
+        self._verified[token] = (person, now, found.until.timestamp())
         return person
 
     def forget(self, token: str) -> None:
         """Stop trusting a token at once."""
         self._verified.pop(token, None)
 
+    def forget_person(self, username: str) -> None:
+        """Ask anew whose every session of a person's is."""
+        for token in [t for t, known in self._verified.items() if known[0].username == username]:
+            del self._verified[token]
+
+
+class _Refused(Exception):  # noqa: N818 - an answer, not an error
+    """A request that is answered here: with which status, and why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status, self.why = status, why
+
+
+class _Body:
+    """A request's body as it passes: bounded in size and time, its beginning kept for the audit."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+        self._until = time.monotonic() + BODY_S
+        self._whole = False
+        self.kept = b""
+
+    async def __call__(self) -> Message:
+        if self._whole:  # what comes now is the end of the connection, whenever that is
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.001, self._until - time.monotonic())):
+                message = await self._receive()
+        except TimeoutError:
+            raise _Refused(408, f"the body did not come within {BODY_S:g} s") from None
+        if message["type"] == "http.request":
+            body = message.get("body", b"")
+            self._size += len(body)
+            if self._size > BODY_BYTES:
+                raise _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+            if len(self.kept) < BODY_KEPT:
+                self.kept += body[: BODY_KEPT - len(self.kept)]
+            self._whole = not message.get("more_body", False)
+        return message
+
 
 class Gate:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, sessions: Sessions) -> None:
-        self._app = app
+    def __init__(
+        self, app: ASGIApp, sessions: Sessions, trail: Trail, settings: DashboardSettings
+    ) -> None:
+        self.app = app
         self._sessions = sessions
+        self._trail = trail
+        self._settings = settings
+        self._own = urlsplit(settings.url).netloc if settings.url else None
+        self._headers = SECURE_HEADERS if (settings.url or "").startswith("https") else HEADERS
+        self._by_session = Buckets(SESSION_RATE, SESSION_BURST)
+        self._by_address = Buckets(ADDRESS_RATE, ADDRESS_BURST)
+
+    def counters(self) -> dict[str, float]:
+        """Return how many requests were refused because there were too many."""
+        return {"requests_refused": self._by_session.refused + self._by_address.refused}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let through, send to the sign-in, or refuse."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        path = scope["path"]
-        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
-        if changes and not _own_origin(headers):
-            await _refuse(scope, send, 403, "wrong origin")
-            return
-        token = read_cookie(headers.get("cookie", ""), COOKIE)
-        person = await self._sessions.find(token) if token else None
-        if person is None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
-            if scope["type"] == "http" and _is_page(path):
-                await _redirect(send, "/login")
-            else:
-                await _refuse(scope, send, 401, "sign in first")
-            return
-        scope.setdefault("state", {})["person"] = person
+        body = _Body(receive)
+        status = [0]
+        person: Person | None = None
 
-        async def send_with_headers(message: Message) -> None:
+        async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *HEADERS]
+                status[0] = message["status"]
+                message["headers"] = [*message.get("headers", []), *self._headers]
+            elif message["type"] == "websocket.accept":
+                status[0] = 101
+                self._note(scope, person, 101, b"")  # when it begins, not when it ends
+            elif message["type"] == "websocket.close" and not status[0]:
+                status[0] = 403
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        http = scope["type"] == "http"
+        try:
+            person = await self._admit(scope, headers)
+            scope.setdefault("state", {})["person"] = person
+            await self.app(scope, body if http else receive, answer)
+        except _Refused as refused:
+            if status[0]:
+                raise  # the answer has begun: the connection ends
+            status[0] = refused.status
+            if refused.status == 303:
+                await _redirect(send, refused.why, self._headers)
+            else:
+                await _refuse(scope, send, refused, self._headers)
+        if http or status[0] != 101:
+            self._note(scope, person, status[0], body.kept)
+
+    def _note(self, scope: Scope, person: Person | None, status: int, body: bytes) -> None:
+        client = scope.get("client") or ("", 0)
+        self._trail.request(
+            person.username if person else "",
+            person.role if person else "",
+            scope.get("method", "WEBSOCKET"),
+            scope["path"],
+            status,
+            client[0],
+            body,
+            person.extra if person else (),
+            scope.get("path_params", {}).values(),
+        )
+
+    async def _admit(self, scope: Scope, headers: dict[str, str]) -> Person | None:
+        """Return who is asking, or None where anybody may; raise what is answered instead."""
+        path = scope["path"]
+        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
+        if changes and not self._own_origin(headers):
+            raise _Refused(403, "wrong origin")
+        if int(headers.get("content-length", "0") or "0") > BODY_BYTES:
+            raise _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+        token = read_cookie(headers.get("cookie", ""), COOKIE)
+        person = await self._sessions.find(token) if token else None
+        client = scope.get("client") or ("", 0)
+        allowed = (
+            self._by_session.take(token or "", time.monotonic())
+            if person is not None
+            else self._by_address.take(client[0], time.monotonic())
+        )
+        if not allowed:
+            raise _Refused(429, "too many requests; wait a moment")
+        if path == "/metrics":
+            self._scrape(headers, client[0], person)
+        if person is None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
+            if scope["type"] == "http" and _is_page(path):
+                raise _Refused(303, "/login")
+            raise _Refused(401, "sign in first")
+        if person is not None and person.must_change and path not in FIRST_PATHS:
+            if scope["type"] == "http" and _is_page(path):
+                raise _Refused(303, "/password")
+            if not path.startswith(OPEN_FOLDER):
+                raise _Refused(403, "first choose a password of your own: /password")
+        return person
+
+    def _scrape(self, headers: dict[str, str], address: str, person: Person | None) -> None:
+        """Let read the figures: who has the token, or without one whoever is on this machine."""
+        token = self._settings.metrics_token
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        if token is not None and hmac.compare_digest(
+            given.encode("latin-1"), token.get_secret_value().encode()
+        ):
+            return
+        if token is None and address in ("127.0.0.1", "::1"):
+            return
+        if person is None or not person.may(May.ADMINISTER):
+            raise _Refused(401, "figures: the token of VIGIL_DASHBOARD__METRICS_TOKEN, or sign in")
+
+    def _own_origin(self, headers: dict[str, str]) -> bool:
+        origin = headers.get("origin")
+        return origin is not None and urlsplit(origin).netloc == (self._own or headers.get("host"))
 
 
 def read_cookie(header: str, name: str) -> str | None:
@@ -145,36 +306,32 @@ def read_cookie(header: str, name: str) -> str | None:
     return morsel.value if morsel else None
 
 
-def _own_origin(headers: dict[str, str]) -> bool:
-    origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc == headers.get("host")
-
-
 def _is_page(path: str) -> bool:
     return path == "/" or path.split("/")[1] in PAGES
 
 
-async def _redirect(send: Send, to: str) -> None:
+async def _redirect(send: Send, to: str, headers: Any) -> None:
     await send(
         {
             "type": "http.response.start",
             "status": 303,
-            "headers": [(b"location", to.encode()), *HEADERS],
+            "headers": [(b"location", to.encode()), *headers],
         }
     )
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _refuse(scope: Scope, send: Send, status: int, why: str) -> None:
+async def _refuse(scope: Scope, send: Send, refused: _Refused, headers: Any) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 4000 + status, "reason": why})
+        reason = {"code": 4000 + refused.status, "reason": refused.why}
+        await send({"type": "websocket.close", **reason})
         return
-    body: dict[str, Any] = {"type": "http.response.body", "body": why.encode()}
+    kind = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send(
         {
             "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", b"text/plain; charset=utf-8"), *HEADERS],
+            "status": refused.status,
+            "headers": [*kind, *headers],
         }
     )
-    await send(body)
+    await send({"type": "http.response.body", "body": refused.why.encode()})

@@ -21,6 +21,32 @@ WORDS: dict[str, tuple[str, str]] = {
     "sign_in_wrong": ("用户名或密码错误", "Wrong username or password"),
     "sign_in_wait": ("尝试次数过多，请稍后再试", "Too many attempts; try again later"),
     "sign_in_down": ("数据库暂不可用，请稍后再试", "The database is away; try again shortly"),
+    "demo_mode": (
+        "演示系统：无真实患者。以下账号的密码均为 vigil-demo，仅演示模式下存在。",
+        "A demonstration: no real patients. These sign in with vigil-demo, in demo mode only.",
+    ),
+    "oidc_down": (
+        "单位登录暂不可用，请稍后再试",
+        "The hospital's sign-in is away; try again shortly",
+    ),
+    "oidc_refused": (
+        "单位账号未获授权使用本系统，请联系管理员",
+        "This hospital account is not admitted here; ask an administrator",
+    ),
+    "password_own": (
+        "请设置您自己的密码（至少10位）",
+        "Choose a password of your own (at least 10 characters)",
+    ),
+    "password_old": ("当前密码", "Current password"),
+    "password_new": ("新密码", "New password"),
+    "password_again": ("再次输入新密码", "New password again"),
+    "password_save": ("保存", "Save"),
+    "password_short": (
+        "新密码至少10位，且不同于当前密码",
+        "At least 10 characters, and not the old one",
+    ),
+    "password_differs": ("两次输入的新密码不一致", "The two new passwords differ"),
+    "password_wrong": ("当前密码错误", "The current password is wrong"),
     "supplement": (
         "Vigil 为辅助信息系统，不能替代床旁监护仪报警。",
         "Vigil supplements the bedside monitor; it does not replace its alarms.",

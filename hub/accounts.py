@@ -6,8 +6,17 @@ from hashlib import sha256
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
+from msgspec import Struct
 from psycopg import AsyncConnection
 
+from hub.database import query
+from hub.reads import Row, fetch
+from schemas.errors import CareError
+from schemas.scopes import check_scope
+
+SESSIONS_EACH = 20
+BREAK_GLASS_MINUTES = 120
+PASSWORD_LEAST = 10
 _hasher = PasswordHasher()
 _NOBODY = _hasher.hash(secrets.token_hex())
 """Verified when the name is unknown, so that a wrong name takes as long as a wrong password."""
@@ -29,24 +38,71 @@ async def set_account(
     password: str,
     role: str,
     scope: tuple[str, ...] = (),
+    *,
+    must_change: bool = False,
 ) -> None:
-    """Create an account or set its password, role and scope (hospitals and units; none: all)."""
+    """Create an account or set its password, role and scope (hospitals and units; none: all).
+
+    Sessions of the account end. ``must_change``: the password is for one sign-in only.
+    """
+    async with connection.transaction():
+        await connection.execute(
+            "INSERT INTO account (username, password_hash, role, scope, must_change) "
+            "VALUES (%s, %s, %s, %s, %s) "
+            "ON CONFLICT (username) DO UPDATE SET password_hash = EXCLUDED.password_hash, "
+            "role = EXCLUDED.role, scope = EXCLUDED.scope, must_change = EXCLUDED.must_change",
+            (username, _hasher.hash(password), role, list(scope), must_change),
+        )
+        await connection.execute("DELETE FROM session WHERE username = %s", (username,))
+
+
+async def set_password(connection: AsyncConnection, username: str, password: str) -> None:
+    """Let a person have a password of their own; every session of theirs ends."""
+    async with connection.transaction():
+        await connection.execute(
+            "UPDATE account SET password_hash = %s, must_change = false WHERE username = %s",
+            (_hasher.hash(password), username),
+        )
+        await connection.execute("DELETE FROM session WHERE username = %s", (username,))
+
+
+async def enter(
+    connection: AsyncConnection, subject: str, username: str, role: str, scope: tuple[str, ...]
+) -> None:
+    """Have an account for a person whom the identity provider vouches for.
+
+    Their role and scope are what the provider says now. An account with a password of that name is
+    another person's: CareError.
+    """
+    row = await (
+        await connection.execute("SELECT subject FROM account WHERE username = %s", (username,))
+    ).fetchone()
+    if row is not None and row[0] != subject:
+        raise CareError(f"account {username[:64]!r} exists already and is not of this provider")
     await connection.execute(
-        "INSERT INTO account (username, password_hash, role, scope) VALUES (%s, %s, %s, %s) "
-        "ON CONFLICT (username) DO UPDATE SET password_hash = EXCLUDED.password_hash, "
+        "INSERT INTO account (username, password_hash, role, scope, subject) "
+        "VALUES (%s, '', %s, %s, %s) ON CONFLICT (username) DO UPDATE SET "
         "role = EXCLUDED.role, scope = EXCLUDED.scope",
-        (username, _hasher.hash(password), role, list(scope)),
+        (username, role, list(scope), subject),
     )
 
 
 async def first_account(connection: AsyncConnection) -> str | None:
-    """Create ``admin`` with a one-time password if there is no account; return the password."""
+    """Create ``admin`` with a password for one sign-in if there is no account; return it."""
     row = await (await connection.execute("SELECT count(*) FROM account")).fetchone()
     if row is None or row[0]:
         return None
     password = secrets.token_urlsafe(12)
-    await set_account(connection, "admin", password, "administrator")
+    await set_account(connection, "admin", password, "administrator", must_change=True)
     return password
+
+
+async def drop_demo(connection: AsyncConnection) -> None:
+    """Take away the demo's accounts, where they still have the password that everybody knows."""
+    for name in DEMO_ACCOUNTS:
+        stored = await find_hash(connection, name)
+        if stored is not None and verify(stored, DEMO_PASSWORD):
+            await connection.execute("DELETE FROM account WHERE username = %s", (name,))
 
 
 def verify(password_hash: str | None, password: str) -> bool:
@@ -71,32 +127,119 @@ def _hash(token: str) -> bytes:
     return sha256(token.encode()).digest()
 
 
-async def open_session(connection: AsyncConnection, username: str, hours: float) -> str:
-    """Return a fresh session token for a person who has proved who they are."""
+async def open_session(
+    connection: AsyncConnection, username: str, hours: float, address: str = "", agent: str = ""
+) -> str:
+    """Return a fresh session token for a person who has proved who they are.
+
+    A person has at most ``SESSIONS_EACH``; the oldest ends.
+    """
     token = secrets.token_urlsafe(32)
     await connection.execute("DELETE FROM session WHERE expires_at < now()")
     await connection.execute(
-        "INSERT INTO session (token_hash, username, expires_at) VALUES (%s, %s, %s)",
-        (_hash(token), username, datetime.now(UTC) + timedelta(hours=hours)),
+        "INSERT INTO session (token_hash, username, expires_at, id, address, agent) "
+        "VALUES (%s, %s, %s, %s, %s, %s)",
+        (
+            _hash(token),
+            username,
+            datetime.now(UTC) + timedelta(hours=hours),
+            secrets.token_hex(6),
+            address[:60],
+            "".join(c for c in agent[:200] if c.isprintable()),
+        ),
+    )
+    await connection.execute(
+        "DELETE FROM session WHERE token_hash IN (SELECT token_hash FROM session "
+        "WHERE username = %s ORDER BY opened_at DESC OFFSET %s)",
+        (username, SESSIONS_EACH),
     )
     return token
 
 
-async def find_session(
-    connection: AsyncConnection, token: str
-) -> tuple[str, str, tuple[str, ...], datetime] | None:
-    """Return name, role, scope and end of a session that has not expired."""
-    row = await (
-        await connection.execute(
-            "SELECT account.username, role, scope, expires_at "
-            "FROM session JOIN account USING (username) "
-            "WHERE token_hash = %s AND expires_at > now()",
-            (_hash(token),),
-        )
-    ).fetchone()
-    return (row[0], row[1], tuple(row[2]), row[3]) if row else None
+class Found(Struct, frozen=True):
+    """Whose a session is, what they see (``extra``: by break-glass), and until when that holds."""
+
+    username: str
+    role: str
+    scope: tuple[str, ...]
+    until: datetime
+    must_change: bool
+    extra: tuple[str, ...] = ()
+
+
+async def find_session(connection: AsyncConnection, token: str) -> Found | None:
+    """Return whose session this is; None when it has expired or there is none."""
+    rows = await fetch(connection, "select_session", token=_hash(token))
+    if not rows:
+        return None
+    row = rows[0]
+    extra = tuple(row["extra"]) if row["scope"] else ()
+    until = min(row["expires_at"], row["extra_until"] or row["expires_at"])
+    scope = (*row["scope"], *extra)
+    return Found(row["username"], row["role"], scope, until, row["must_change"], extra)
 
 
 async def close_session(connection: AsyncConnection, token: str) -> None:
     """End a session."""
     await connection.execute("DELETE FROM session WHERE token_hash = %s", (_hash(token),))
+
+
+async def list_sessions(connection: AsyncConnection, username: str | None = None) -> list[Row]:
+    """Return the open sessions of one person, or of everybody."""
+    return await fetch(connection, "select_sessions", username=username)
+
+
+async def revoke_sessions(
+    connection: AsyncConnection, *, session: str | None = None, username: str | None = None
+) -> list[str]:
+    """End one session by its id, all of a person's, or one of theirs; return whose they were."""
+    cursor = await connection.execute(
+        query("delete_sessions"), {"id": session, "username": username}
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def revoke_others(connection: AsyncConnection, username: str, token: str) -> None:
+    """End every session of a person but the one of ``token``."""
+    await connection.execute(
+        query("delete_other_sessions"), {"username": username, "token": _hash(token)}
+    )
+
+
+async def break_glass(
+    connection: AsyncConnection, username: str, scope: str, reason: str, minutes: int
+) -> str:
+    """Let a person see a hospital or unit beyond their scope for some minutes; return its id."""
+    [scope] = check_scope([scope])
+    if not reason.strip():
+        raise CareError("reason: say why; it is shown to those concerned and kept")
+    if not 1 <= minutes <= BREAK_GLASS_MINUTES:
+        raise CareError(f"minutes {minutes}: 1 to {BREAK_GLASS_MINUTES}")
+    found = secrets.token_hex(6)
+    now = datetime.now(UTC)
+    await connection.execute(
+        query("insert_break_glass"),
+        {
+            "id": found,
+            "username": username,
+            "scope": scope,
+            "reason": reason.strip(),
+            "from": now,
+            "until": now + timedelta(minutes=minutes),
+        },
+    )
+    return found
+
+
+async def list_break_glass(connection: AsyncConnection, since: datetime) -> list[Row]:
+    """Return who saw beyond their scope since a time, or still does."""
+    return await fetch(connection, "select_break_glass", since=since)
+
+
+async def end_break_glass(connection: AsyncConnection, found: str, by: str) -> Row:
+    """End it before its time; return whose it was. CareError when there is none open."""
+    cursor = await connection.execute(query("end_break_glass"), {"id": found, "by": by})
+    row = await cursor.fetchone()
+    if row is None:
+        raise CareError(f"break-glass {found[:20]!r}: there is none open")
+    return {"username": row[0], "scope": row[1]}

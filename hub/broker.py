@@ -12,6 +12,7 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Self, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -47,6 +48,7 @@ class Connection(asyncio.Protocol):
     With ``durable`` the broker keeps the session: what arrives while we are away waits there.
     ``gather_s``: after a read, wait this long for more before the next. At thousands of small
     messages a second, waking up for each costs more than all that is made of it.
+    ``congestion``: TCP's way of finding the line's speed ("bbr"), where the kernel has it.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Connection(asyncio.Protocol):
         durable: bool = False,
         will: Will | None = None,
         gather_s: float = 0.0,
+        congestion: str | None = None,
     ) -> None:
         parts = urlsplit(url)
         self._secure = parts.scheme == "mqtts"
@@ -66,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._port = parts.port or (8883 if self._secure else 1883)
         self._filters = filters
         self._gather_s = gather_s
+        self._congestion = congestion
         credentials = None
         if parts.username:
             credentials = Credentials(unquote(parts.username), unquote(parts.password or ""))
@@ -243,6 +247,10 @@ class Connection(asyncio.Protocol):
         sock = line.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._congestion is not None:
+                with suppress(OSError, AttributeError):  # where the kernel has it
+                    name = self._congestion.encode()
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name)
         line.write(self._hello)
 
     def data_received(self, data: bytes) -> None:

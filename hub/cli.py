@@ -53,6 +53,46 @@ def up(
 
 
 @app.command()
+def edge(
+    data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
+    hub: Annotated[str | None, typer.Option(help="The hub's broker (VIGIL_EDGE__HUB).")] = None,
+    hospital: Annotated[
+        str | None, typer.Option(help="Whose beds are judged here (VIGIL_EDGE__HOSPITAL).")
+    ] = None,
+) -> None:
+    """Start a hospital's edge: a whole hub of its own that forwards all it judges to another.
+
+    For a hospital on a weak line: its monitors publish here, its nurses are alerted from here,
+    line or no line. The hub needs `vigil credential add NAME --kind edge --hospital HOSPITAL`.
+    """
+    from pydantic import SecretStr
+
+    from hub.process import run
+    from hub.up import Plan, up
+    from schemas.errors import SettingsError
+
+    settings = read_settings(data)
+    given = {"hub": SecretStr(hub) if hub else None, "hospital": hospital}
+    told = settings.edge.model_copy(update={k: v for k, v in given.items() if v is not None})
+    if told.hub is None or told.hospital is None:
+        raise SettingsError("an edge needs --hub mqtts://USER:PASSWORD@HOST:8883 and --hospital")
+    settings = settings.model_copy(update={"edge": told})
+    run(lambda stop: up(settings, Plan(), stop), fast=False)
+
+
+@app.command()
+def forwarder() -> None:
+    """Run the forwarder of an edge: what was judged here, to the hub."""
+    from hub.logs import configure
+    from hub.process import run
+    from ingest.forwarder import Forwarder
+
+    settings = read_settings()
+    configure("forwarder", settings.log)
+    run(Forwarder(settings).run)
+
+
+@app.command()
 def intake() -> None:
     """Run the intake service: raw messages in, judged readings and alerts out."""
     from hub.logs import configure
@@ -164,9 +204,12 @@ def _rule_services(settings: Settings) -> "RuleServices":
 def migrate() -> None:
     """Bring the database to this version's tables."""
     from hub.database import migrate
+    from hub.vault import open_vault
 
     async def work() -> None:
-        applied = await migrate(read_settings().database_address)
+        settings = read_settings()
+        vault = open_vault(settings.data, settings.identity_key)
+        applied = await migrate(settings.database_address, vault=vault)
         out.print("\n".join(applied) or "nothing to do")
 
     call(work())
@@ -320,23 +363,37 @@ def user(
     scope: Annotated[
         list[str] | None, typer.Option(help="A hospital or hospital/unit they see; default: all.")
     ] = None,
+    one_time: Annotated[
+        bool, typer.Option(help="Print a password for one sign-in, to be changed then.")
+    ] = False,
 ) -> None:
-    """Create an account or give it a new password, which is asked for."""
-    from care.roles import check_role, check_scope
-    from hub.accounts import set_account
+    """Create an account or give it a new password, which is asked for; its sessions end."""
+    from secrets import token_urlsafe
+
+    from care.roles import check_role
+    from hub import audit
+    from hub.accounts import PASSWORD_LEAST, set_account
     from hub.database import connect
+    from schemas.scopes import check_scope
 
     check_role(role)
     seen = check_scope(scope or [])
-    password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
-    if len(password) < 8:
-        raise StoreError("password: at least 8 characters")
+    if one_time:
+        password = token_urlsafe(12)
+    else:
+        password = typer.prompt("password", hide_input=True, confirmation_prompt=True)
+    if len(password) < PASSWORD_LEAST:
+        raise StoreError(f"password: at least {PASSWORD_LEAST} characters")
 
     async def work() -> None:
-        async with await connect(read_settings().database_address) as connection:
-            await set_account(connection, name, password, role, seen)
+        settings = read_settings()
+        async with await connect(settings.database_address) as connection:
+            await set_account(connection, name, password, role, seen, must_change=one_time)
+        audit.note(settings.data, audit.by_command("account", name, role=role))
 
     call(work())
+    if one_time:
+        typer.echo(f"{name} / {password}  (for one sign-in)")
 
 
 @app.command()

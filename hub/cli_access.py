@@ -4,10 +4,20 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli_base import Json, app, dump, out, read_settings, show
+from hub.cli_base import (
+    Json,
+    app,
+    call,
+    dump,
+    open_tables,
+    out,
+    parse_when,
+    read_settings,
+    show,
+)
 from hub.settings import Settings
 from schemas.access import Bearer
-from schemas.errors import SettingsError
+from schemas.errors import HubError, SettingsError
 
 credential = typer.Typer(
     help="Credentials of the message bus: a gateway, an edge or a reader of some hospitals.",
@@ -46,7 +56,7 @@ def add_credential(
     json: Json = False,
 ) -> None:
     """Make a credential; its password is shown once. A running broker knows it within a second."""
-    from hub import credentials
+    from hub import audit, credentials
     from hub.clock import now_ns
     from schemas.times import format_time
 
@@ -56,6 +66,7 @@ def add_credential(
         raise SettingsError(f"credential {name!r} exists: `vigil credential rotate {name}`")
     made, token = credentials.add(known, name, kind, tuple(hospital or ()), format_time(now_ns()))
     credentials.save(settings.data, known)
+    audit.note(settings.data, audit.by_command("credential", made.user))
     _hand_out(made, token, json)
 
 
@@ -64,7 +75,7 @@ def rotate_credential(
     name: Annotated[str, typer.Argument(help="Which one.")], json: Json = False
 ) -> None:
     """Make its successor, valid beside it; revoke the old once the device uses the new."""
-    from hub import credentials
+    from hub import audit, credentials
     from hub.clock import now_ns
     from schemas.times import format_time
 
@@ -72,6 +83,7 @@ def rotate_credential(
     known = credentials.load(settings.data)
     made, token = credentials.rotate(known, name, format_time(now_ns()))
     credentials.save(settings.data, known)
+    audit.note(settings.data, audit.by_command("credential", made.user))
     _hand_out(made, token, json)
 
 
@@ -80,12 +92,14 @@ def revoke_credential(
     user: Annotated[str, typer.Argument(help="A user (kaihua-icu.2), or a name: all of it.")],
 ) -> None:
     """End a credential; whoever uses it is cut off within a second."""
-    from hub import credentials
+    from hub import audit, credentials
 
     settings = _installation()
     known = credentials.load(settings.data)
     gone = credentials.revoke(known, user)
     credentials.save(settings.data, known)
+    for one in gone:
+        audit.note(settings.data, audit.by_command("revoke-credential", one.user))
     out.print(f"revoked: {', '.join(c.user for c in gone)}", highlight=False)
 
 
@@ -114,3 +128,121 @@ def credential_config() -> None:
     settings = read_settings()
     text = credentials.authorization(credentials.load(settings.data), anonymous=False)
     typer.echo(text, nl=False)
+
+
+session = typer.Typer(help="Open sign-ins: who, since when, from where.", no_args_is_help=True)
+app.add_typer(session, name="session")
+
+
+@session.command("list")
+def list_sessions(
+    user: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
+    json: Json = False,
+) -> None:
+    """List the sessions that are open."""
+    from hub import accounts
+
+    async def work() -> None:
+        async with open_tables(read_settings()) as connection:
+            rows = await accounts.list_sessions(connection, user)
+        show(rows, json, ("id", "username", "role", "opened_at", "expires_at", "address", "agent"))
+
+    call(work())
+
+
+@session.command("revoke")
+def revoke_session(
+    which: Annotated[str | None, typer.Argument(help="The session's id.")] = None,
+    user: Annotated[str | None, typer.Option(help="All of this account's.")] = None,
+) -> None:
+    """End a session, or all of an account's: within ten seconds it is signed out everywhere."""
+    from hub import accounts, audit
+
+    if which is None and user is None:
+        raise HubError("say which: an id of `vigil session list`, or --user")
+
+    async def work() -> None:
+        settings = read_settings()
+        async with open_tables(settings) as connection:
+            ended = await accounts.revoke_sessions(connection, session=which, username=user)
+        audit.note(settings.data, audit.by_command("revoke-session", user or which or ""))
+        out.print(f"{len(ended)} session(s) ended")
+
+    call(work())
+
+
+auditing = typer.Typer(help="The audit: append-only, hash-chained.", no_args_is_help=True)
+app.add_typer(auditing, name="audit")
+
+
+@auditing.command("list")
+def list_audit(
+    start: Annotated[str, typer.Option("--from", help="RFC 3339, or -1h.")] = "-1d",
+    end: Annotated[str, typer.Option("--to", help="RFC 3339, or now.")] = "now",
+    who: Annotated[str | None, typer.Option(help="Of this account alone.")] = None,
+    target: Annotated[str | None, typer.Option("--object", help="A bed; may end in %.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many, newest first.")] = 200,
+    json: Json = False,
+) -> None:
+    """List who did, saw, changed and exported what, newest first."""
+    from hub.reads import fetch
+
+    async def work() -> None:
+        asked = {"start": parse_when(start), "end": parse_when(end), "who": who, "object": target}
+        async with open_tables(read_settings()) as connection:
+            rows = await fetch(connection, "select_audit", **asked, beds=None, limit=limit)
+        show(rows, json, ("number", "at", "who", "what", "object", "outcome", "address", "detail"))
+
+    call(work())
+
+
+@auditing.command("verify")
+def verify_audit(json: Json = False) -> None:
+    """Check that no line was changed, taken away or exchanged; exit 1 when one was."""
+    from msgspec import to_builtins
+
+    from hub import audit
+
+    found: list[audit.Verdict] = []
+
+    async def work() -> None:
+        settings = read_settings()
+        async with open_tables(settings) as connection:
+            found.append(await audit.verify(connection, settings.data))
+
+    call(work())
+    [verdict] = found
+    if json:
+        dump(to_builtins(verdict) | {"ok": verdict.ok})
+    else:
+        for problem in verdict.problems:
+            out.print(f"[red]![/] {problem}", highlight=False)
+        words = "every line is as it was written" if verdict.ok else "the audit was changed"
+        span = f"{verdict.lines} lines, {verdict.first} to {verdict.last}"
+        out.print(f"{span}: {words}", highlight=False)
+        if not verdict.checked_end:
+            out.print("the end could not be checked: secrets/audit.head is not here")
+    if not verdict.ok:
+        raise typer.Exit(1)
+
+
+identity = typer.Typer(help="The key that seals patients' names.", no_args_is_help=True)
+app.add_typer(identity, name="identity")
+
+
+@identity.command("rotate")
+def rotate_identity() -> None:
+    """Seal every name with a new key; then restart the console. Backups of before need the old."""
+    from care.store import seal_anew
+    from hub import audit
+    from hub.vault import rotate_key
+
+    async def work() -> None:
+        settings = read_settings()
+        async with open_tables(settings) as connection:
+            vault = rotate_key(settings.data, settings.identity_key)
+            count = await seal_anew(connection, vault)
+        audit.note(settings.data, audit.by_command("rotate-identity-key", lines=count))
+        out.print(f"{count} name(s) sealed with a new key")
+
+    call(work())

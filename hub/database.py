@@ -17,6 +17,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from hub import arrays
+from hub.vault import Vault
 from schemas.errors import StoreError
 
 log = structlog.get_logger()
@@ -118,10 +119,28 @@ async def flavour_of(connection: AsyncConnection) -> str:
     return TIMESCALE
 
 
-async def migrate(url: str, schema: str | None = None) -> list[str]:
+async def _seal_names(connection: AsyncConnection, vault: Vault | None) -> None:
+    """Move names of patients, which were in the open once, to where they are sealed."""
+    rows = await (await connection.execute("SELECT id, name FROM stay WHERE name <> ''")).fetchall()
+    if rows and vault is None:
+        raise StoreError("names of patients are to be sealed: run `vigil up` or `vigil migrate`")
+    for stay, name in rows:
+        assert vault is not None
+        await connection.execute(
+            query("upsert_identity"), {"stay": stay, "sealed": vault.seal(stay, name)}
+        )
+    await connection.execute("ALTER TABLE stay DROP COLUMN name")
+
+
+AFTERWARDS = {"0010_protect.sql": _seal_names}
+"""What a migration needs that SQL cannot do, in its transaction."""
+
+
+async def migrate(url: str, schema: str | None = None, vault: Vault | None = None) -> list[str]:
     """Apply what has not been applied; return the names. StoreError when history was rewritten.
 
     With ``schema`` the tables are made there, always as plain ones: a namespace of a run is small.
+    ``vault`` seals names that an older version kept in the open.
     """
     applied: list[str] = []
     connection = await connect_when_there(url, schema)
@@ -142,6 +161,8 @@ async def migrate(url: str, schema: str | None = None) -> list[str]:
                 continue
             async with connection.transaction():
                 await connection.execute(text.encode())
+                if name in AFTERWARDS:
+                    await AFTERWARDS[name](connection, vault)
                 await connection.execute(
                     "INSERT INTO migration (name, checksum) VALUES (%s, %s)", (name, checksum)
                 )

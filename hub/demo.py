@@ -12,6 +12,7 @@ from hub.broker import Connection
 from hub.clock import now_ns
 from hub.settings import Settings
 from hub.sites import Sites
+from hub.vault import Vault
 from schemas.care import DEFAULT_LADDER, PatientException
 from schemas.codec import encode_json
 from schemas.times import MS, S
@@ -35,7 +36,7 @@ UNOBSERVED = 4
 """Every fourth bed has no observations yet: its NEWS2 is not evaluated."""
 
 
-async def seed(settings: Settings, database: AsyncConnection, sites: Sites) -> None:
+async def seed(settings: Settings, database: AsyncConnection, sites: Sites, vault: Vault) -> None:
     """Fill the demo's hospitals, once; and publish it, so that intake knows from the start."""
     now = now_ns()
     if not await store.read_places(database):
@@ -43,7 +44,9 @@ async def seed(settings: Settings, database: AsyncConnection, sites: Sites) -> N
             patient = SPECIAL.get(bed, Patient(48 + 3 * (number % 11)))
             patient = replace(patient, name=SURNAMES[number % len(SURNAMES)] + "演示")
             at = now - (number % 9 + 1) * 6 * HOUR_NS
-            stay = await store.admit(database, bed, patient, by=BY, at_ns=at, now_ns=now)
+            stay = await store.admit(
+                database, bed, patient, by=BY, at_ns=at, now_ns=now, vault=vault
+            )
             if bed == EXCEPTION:
                 exception = PatientException(
                     "spo2_low", "dr-wang", "慢阻肺，目标 88–92%", now + 48 * HOUR_NS, below=85

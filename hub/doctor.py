@@ -74,7 +74,8 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
     if settings.broker.url is None:
         broker |= await asyncio.to_thread(_varz, settings.broker.monitor_port)
     services: dict[str, dict[str, Any]] = {}
-    for name in SERVICES:
+    forwards = ["forwarder"] if settings.edge.hub is not None else []
+    for name in [*SERVICES, *forwards]:
         said = health.get(name)
         if said is None:
             services[name] = {"state": "unknown", "detail": "has never reported", "counters": {}}

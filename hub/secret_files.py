@@ -34,20 +34,31 @@ def write(path: Path, content: bytes) -> None:
 
 
 def key(data: Path, name: str, given: Path | None = None) -> bytes:
-    """Return a key of 32 bytes: of the file ``given``, else our own, made at first use."""
+    """Return the key in the file ``given``, else our own, made at first use: 32 bytes."""
     path = given or folder_of(data) / name
     if not path.exists():
         if given is not None:
             raise SettingsError(f"key file {given}: not there; make it with 32 random bytes as hex")
         _create(path)
-    text = path.read_text("utf-8").strip()
+    return keys(data, name, given)[0]
+
+
+def keys(data: Path, name: str, given: Path | None = None) -> list[bytes]:
+    """Return all keys of a file, newest first: a line each, 64 hexadecimal digits."""
+    path = given or folder_of(data) / name
     try:
-        found = bytes.fromhex(text)
+        found = [bytes.fromhex(line) for line in path.read_text("utf-8").split()]
     except ValueError:
-        found = b""
-    if len(found) != KEY_BYTES:
-        raise SettingsError(f"key file {path}: expected {2 * KEY_BYTES} hexadecimal digits")
+        found = []
+    if not found or any(len(one) != KEY_BYTES for one in found):
+        raise SettingsError(f"key file {path}: expected {2 * KEY_BYTES} hexadecimal digits a line")
     return found
+
+
+def add_key(data: Path, name: str, given: Path | None = None) -> None:
+    """Put a fresh key before those of a file."""
+    path = given or folder_of(data) / name
+    write(path, f"{secrets.token_hex(KEY_BYTES)}\n{path.read_text('utf-8')}".encode())
 
 
 def read(data: Path, name: str) -> str | None:

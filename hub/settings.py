@@ -112,7 +112,40 @@ class DashboardSettings(_Section):
     port: int = Field(8050, ge=1, le=65535, description="its port")
     frame_ms: int = Field(105, ge=20, le=1000, description="live changes are sent this often")
     session_hours: float = Field(12, gt=0, le=168, description="a sign-in lasts this long")
+    url: str | None = Field(
+        None, description="address that people use, https://…: what changes must come from there"
+    )
+    proxies: str = Field(
+        "", description="addresses of TLS proxies whose X-Forwarded-For is believed, by commas"
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="who may read /metrics; empty: this machine only"
+    )
     lag_s: float = Field(10, ge=1, le=60, description="a browser this far behind is disconnected")
+
+
+class EdgeSettings(_Section):
+    """A hospital that judges for itself and forwards to a hub (``vigil edge``)."""
+
+    hub: SecretStr | None = Field(
+        None, description="the hub's broker: mqtts://user:password@host:8883?ca=…; empty: no edge"
+    )
+    hospital: str | None = Field(None, description="whose beds this edge judges")
+    lanes: int = Field(4, ge=1, le=32, description="connections that carry waveforms of before")
+    window_kb: int = Field(
+        2_048, ge=64, le=65_536, description="so much is on its way at once; the line's memory"
+    )
+
+
+class OidcSettings(_Section):
+    """Signing in with the hospital's identity provider (OpenID Connect); off without ``issuer``."""
+
+    issuer: str | None = Field(None, description="https://…, whose /.well-known is asked")
+    client_id: str = Field("vigil", description="our name there")
+    client_secret: SecretStr | None = Field(None, description="our secret there")
+    label: str = Field("单位账号 / Hospital account", description="what the button says")
+    role_claim: str = Field("vigil_role", description="claim that names the role")
+    scope_claim: str = Field("vigil_scope", description="claim that lists hospitals and units")
 
 
 class Settings(BaseSettings):
@@ -124,6 +157,15 @@ class Settings(BaseSettings):
 
     data: Path = Field(Path(".vigil"), description="data folder: broker, database, state, logs")
     sites: Path | None = Field(None, description="sites.toml: names of hospitals, units, beds")
+    identity_key: Path | None = Field(
+        None, description="key that seals patients' names; empty: one in the data folder"
+    )
+    audit_days: int = Field(
+        1095, ge=183, le=36500, description="lines of the audit are kept at least so long"
+    )
+    demo: bool = Field(
+        False, description="demo sign-ins exist, and pages say so; set by `up --demo`"
+    )
     log: Literal["console", "json"] = Field("console", description="form of the logs")
     broker: BrokerSettings = BrokerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -131,6 +173,8 @@ class Settings(BaseSettings):
     recorder: RecorderSettings = RecorderSettings()
     dashboard: DashboardSettings = DashboardSettings()
     notifier: NotifierSettings = NotifierSettings()
+    oidc: OidcSettings = OidcSettings()
+    edge: EdgeSettings = EdgeSettings()
 
     @property
     def broker_address(self) -> str:

@@ -31,7 +31,8 @@ from hub.reads import Row, fetch
 from hub.refusals import watch
 from hub.settings import Settings, sign_in
 from hub.sites import load_sites
-from ingest import intake, recorder, wave_recorder
+from hub.vault import open_vault
+from ingest import forwarder, intake, recorder, wave_recorder
 from schemas.access import Service
 from schemas.codec import decode_health
 from schemas.errors import BrokerError, DecodeError, HubError, SettingsError
@@ -217,7 +218,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 async def up(settings: Settings, plan: Plan, stop: asyncio.Event) -> None:
     """Run the hub until ``stop`` is set (or the demo's time is over)."""
-    settings = settings.model_copy(update={"data": settings.data.resolve()})
+    settings = settings.model_copy(update={"data": settings.data.resolve(), "demo": plan.demo})
     if settings.broker.url is None:
         credentials.load(settings.data)
     settings = sign_in(settings)
@@ -268,7 +269,8 @@ async def _up(
 ) -> dict[str, object] | None:
     await _start_embedded(supervisor)
     settings = supervisor.settings
-    applied = await migrate(settings.database_address)
+    vault = open_vault(settings.data, settings.identity_key)
+    applied = await migrate(settings.database_address, vault=vault)
     if applied:
         supervisor.say(f"[green]✓[/] database migrated ({len(applied)} applied)")
     await _prepare_sessions(settings)
@@ -280,12 +282,15 @@ async def _up(
     signins = await _accounts(settings, demo=plan.demo)
     if plan.demo:
         async with await connect(settings.database_address) as connection:
-            await demo.seed(settings, connection, load_sites(settings.sites))
+            await demo.seed(settings, connection, load_sites(settings.sites), vault)
     url = f"http://{settings.dashboard.host}:{settings.dashboard.port}/"
     supervisor.say(f"\n[bold]Vigil 守望[/] is up after {time.monotonic() - began:.1f} s")
     supervisor.say(f"  console   [bold]{url}[/]")
     for line in signins:
         supervisor.say(f"  sign-in   {line}")
+    if settings.edge.hub is not None:
+        hub = urlsplit(settings.edge.hub.get_secret_value())
+        supervisor.say(f"  edge of   {hub.hostname}:{hub.port}, for {settings.edge.hospital}")
     for line in _broker_lines(settings):
         supervisor.say(f"  broker    {line}")
     supervisor.say(f"  data      {settings.data}\n")
@@ -382,7 +387,8 @@ async def database_there(settings: Settings) -> AsyncIterator[Settings]:
     supervisor = Supervisor(settings, Console(quiet=True), _environment(settings))
     try:
         await _start_database(supervisor)
-        await migrate(supervisor.settings.database_address)
+        now = supervisor.settings
+        await migrate(now.database_address, vault=open_vault(now.data, now.identity_key))
         yield supervisor.settings
     finally:
         await supervisor.stop_all()
@@ -400,12 +406,14 @@ async def _answers(settings: Settings) -> bool:
 async def _prepare_sessions(settings: Settings) -> None:
     """Make the durable sessions exist before the first publisher: the broker keeps for them."""
     marker = settings.data / "broker" / "sessions"
-    sessions = (
+    sessions: list[tuple[str, tuple[str, ...]]] = [
         (intake.CLIENT_ID, RAW_FILTERS),
         (recorder.CLIENT_ID, recorder.FILTERS),
         (wave_recorder.CLIENT_ID, (WAVES_FILTER,)),
         (notifier.CLIENT_ID, notifier.FILTERS),
-    )
+    ]
+    if settings.edge.hospital is not None:
+        sessions += forwarder.sessions(settings.edge.hospital)
     there = "".join(f"{client_id} {' '.join(filters)}\n" for client_id, filters in sessions)
     if marker.exists() and marker.read_text("utf-8") == there:
         return
@@ -433,12 +441,15 @@ async def _start_services(supervisor: Supervisor) -> None:
         _, writer = await asyncio.open_connection(settings.dashboard.host, settings.dashboard.port)
         writer.close()
 
-    for name, ready in (
+    starts = [
         ("recorder", healthy("recorder")),
         ("intake", healthy("intake")),
         ("notifier", healthy("notifier")),
         ("dashboard", listening),
-    ):
+    ]
+    if settings.edge.hub is not None:
+        starts.append(("forwarder", healthy("forwarder")))
+    for name, ready in starts:
         await supervisor.start(service_child(name, logs), ready)
 
 
@@ -468,17 +479,20 @@ async def read_health(settings: Settings, wait_s: float = 0.3) -> dict[str, Heal
 
 
 async def _accounts(settings: Settings, *, demo: bool) -> list[str]:
+    """Have accounts to sign in with; those of the demo are there in the demo alone."""
     async with await connect(settings.database_address) as connection:
-        if demo:
-            known = accounts.DEMO_ACCOUNTS.items()
-            for name, (role, scope) in known:
+        known = accounts.DEMO_ACCOUNTS.items()
+        if not demo:
+            await accounts.drop_demo(connection)
+            password = await accounts.first_account(connection)
+            return [f"admin / {password}  (for one sign-in)"] if password else []
+        for name, (role, scope) in known:
+            if await accounts.find_hash(connection, name) is None:
                 await accounts.set_account(connection, name, accounts.DEMO_PASSWORD, role, scope)
-            return [
-                f"{name} / {accounts.DEMO_PASSWORD}  ({', '.join([role, *scope])})"
-                for name, (role, scope) in known
-            ]
-        password = await accounts.first_account(connection)
-        return [f"admin / {password}  (shown this once; change it)"] if password else []
+        return [
+            f"{name} / {accounts.DEMO_PASSWORD}  ({', '.join([role, *scope])})"
+            for name, (role, scope) in known
+        ]
 
 
 async def _demo(

@@ -81,6 +81,7 @@ class Intake:
                 max_beds=settings.intake.max_beds,
                 max_devices=settings.intake.max_devices,
                 known_beds=known,
+                hospital=settings.edge.hospital,
             ),
         )
         self._readings: dict[str, list[Reading]] = {}

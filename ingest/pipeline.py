@@ -26,6 +26,7 @@ from schemas.codec import (
     decode_care,
     decode_command,
     decode_device_alarm,
+    decode_line,
     decode_numerics,
     decode_observation,
     decode_presence,
@@ -64,6 +65,8 @@ class Limits:
     clock_bound_ns: int = 2 * S
     max_beds: int = 2_000
     max_devices: int = 4_000
+    hospital: str | None = None
+    """The one hospital that is judged here; None: any."""
     known_beds: frozenset[str] | None = None
     """Beds that may report; None: any bed is registered by its first reading."""
 
@@ -221,6 +224,10 @@ class Pipeline:
     def _of_bed(self, topic: Topic, payload: bytes, received_ns: int) -> Outcome:
         """Decode and take a message about a bed; what people and monitors say is kept as is."""
         kind = topic.kind
+        if self.limits.hospital not in (None, topic.hospital):
+            raise DecodeError("other_hospital", f"this edge judges {self.limits.hospital} alone")
+        if topic.hospital in self.state.engine.lines:
+            return self._of_edge(kind)
         if kind is Kind.NUMERICS:
             reading = decode_numerics(topic.bed, payload, received_ns)
             return self._reading(topic, reading, received_ns)
@@ -233,6 +240,15 @@ class Pipeline:
         if kind is not Kind.STATUS:
             outcome.taken = TakenInput(topic.bed, kind, received_ns, payload)
         return outcome
+
+    def _of_edge(self, kind: Kind) -> Outcome:
+        """Leave a bed to its hospital's edge, which judges it; what people say is passed on there.
+
+        Raises DecodeError for what a device sends past the edge: nothing is judged twice.
+        """
+        if kind in (Kind.COMMANDS, Kind.OBSERVATIONS):
+            return Outcome()
+        raise DecodeError("judged_at_edge", "this hospital's edge judges its beds; send it there")
 
     def _reading(self, topic: Topic, reading: Reading, received_ns: int) -> Outcome:
         device = self._device(reading)
@@ -384,9 +400,16 @@ class Pipeline:
 
     def _config(self, hospital: str, name: str, payload: bytes, received_ns: int) -> Outcome:
         """Take what people configured. What cannot be read changes nothing."""
-        if not payload:
-            return Outcome()
         outcome = Outcome(hospital)
+        if name == "line":
+            if payload:
+                decode_line(payload)
+                outcome.events = signals.line(self.engine, hospital, received_ns)
+            else:
+                outcome.events = signals.end_line(self.engine, hospital, received_ns)
+            return outcome
+        if not payload or hospital in self.state.engine.lines:
+            return Outcome()
         if name == "presence":
             presence = decode_presence(payload)
             outcome.events = signals.present(self.engine, hospital, presence, received_ns)
@@ -400,7 +423,9 @@ class Pipeline:
                 raise DecodeError("rules", str(error)) from None
             outcome.events = self.engine.set_rules(rules, received_ns)
         else:
-            raise DecodeError("topic", f"config {name[:40]!r}: care, presence, or hub's rules")
+            raise DecodeError(
+                "topic", f"config {name[:40]!r}: care, presence, line, or hub's rules"
+            )
         body = b"" if name == "rules" else payload  # the versions of rules are on every alert
         outcome.taken = TakenInput(hospital, f"config/{name}", received_ns, body)
         return outcome

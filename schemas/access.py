@@ -33,6 +33,7 @@ class Service(StrEnum):
     NOTIFIER = "notifier"
     DASHBOARD = "dashboard"
     SIMULATOR = "simulator"
+    FORWARDER = "forwarder"
     LOCAL = "local"
 
 
@@ -76,11 +77,15 @@ def service_permissions(service: Service) -> Permissions:
     rejected = f"{_ROOT}.hub.rejected"
     table = {
         Service.INTAKE: ((*judged, *alerts, rejected, health), (*raw, *config)),
-        Service.RECORDER: ((health,), (*judged, *alerts, *waves, rejected)),
+        Service.RECORDER: ((rejected, health), (*judged, *alerts, *waves, rejected)),
         Service.NOTIFIER: ((*judged, health), (*alerts, *config)),
         Service.DASHBOARD: (
             (*_beds(_ALL, ("commands", "observations")), *config, health),
             (*judged, *alerts, *waves, *config, *_of(_ALL, ("*.*",))),
+        ),
+        Service.FORWARDER: (
+            (*_beds(_ALL, ("commands", "observations")), *config, health),
+            (*judged, *alerts, *waves),
         ),
         Service.SIMULATOR: (_beds(_ALL, (*_MEASURED, "observations")), ()),
         Service.LOCAL: (

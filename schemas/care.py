@@ -94,6 +94,19 @@ class Presence(Struct, frozen=True):
     units: dict[UnitName, dict[str, Annotated[int, Meta(ge=0, le=100_000)]]] = {}
 
 
+class Line(Struct, frozen=True):
+    """What a hospital's edge says every few seconds: it judges for itself, and what still waits.
+
+    ``backlog``: messages that wait at the edge. ``oldest_ns``: when the oldest of them was made.
+    """
+
+    v: int
+    at_ns: When
+    backlog: Annotated[int, Meta(ge=0, le=10**12)] = 0
+    oldest_ns: When = 0
+    version: Text = ""
+
+
 DEFAULT_LADDER = (
     Rung("county-nurse", {"high": 0, "medium": 0, "low": 0}),
     Rung("charge-nurse", {"high": 60, "medium": 180}),

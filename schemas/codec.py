@@ -15,7 +15,7 @@ from zlib import crc32
 import msgspec
 
 from schemas.alerts import AlertEvent
-from schemas.care import CareConfig, Presence
+from schemas.care import CareConfig, Line, Presence
 from schemas.errors import DecodeError
 from schemas.judged import BatchV1, from_v1
 from schemas.judged import check as check_judged
@@ -46,6 +46,7 @@ _observation = msgspec.json.Decoder(ObservationMessage)
 _device_alarm = msgspec.json.Decoder(DeviceAlarmMessage)
 _care = msgspec.json.Decoder(CareConfig)
 _presence = msgspec.json.Decoder(Presence)
+_line = msgspec.json.Decoder(Line)
 _rules = msgspec.json.Decoder(RulesConfig)
 _judged = msgspec.msgpack.Decoder(JudgedBatch)
 _judged_v1 = msgspec.msgpack.Decoder(BatchV1)
@@ -229,6 +230,11 @@ def decode_care(payload: bytes) -> CareConfig:
 def decode_presence(payload: bytes) -> Presence:
     """Return which units have receivers connected; raise DecodeError."""
     return _decode(_presence, payload)
+
+
+def decode_line(payload: bytes) -> Line:
+    """Return what a hospital's edge says of its line; raise DecodeError."""
+    return _decode(_line, payload)
 
 
 def decode_rules(payload: bytes) -> RulesConfig:

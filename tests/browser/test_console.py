@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.waiting import until
 from tests.support.publisher import Publisher
 
 pytestmark = pytest.mark.timeout(120)
@@ -195,7 +196,7 @@ def test_waveforms_sweep_and_a_lost_feed_is_said_and_leaves_no_old_trace(sign_in
     expect(lane).to_have_attribute("data-state", "wave_lost", timeout=10_000)
     expect(lane.locator(".lane-state")).to_have_text("波形中断")
     expect(page.locator(".lane")).to_have_count(1)
-    page.wait_for_function("document.querySelector('.lane canvas').width > 0")
+    until(page, "document.querySelector('.lane canvas').width > 0")
     hub_side = page.evaluate("window.vigilWaves.chunks")
     assert hub_side >= 8
     page.wait_for_timeout(12_000)  # the sweep has gone round: nothing old is left

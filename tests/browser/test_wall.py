@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import running_hub
+from tests.browser.waiting import until
 from tests.support.publisher import Publisher
 
 pytestmark = pytest.mark.timeout(120)
@@ -45,7 +46,7 @@ def test_an_alert_sounds_until_it_is_acknowledged(sign_in, monitor):
     page = sign_in("expert")
     expect(page.locator("#sound")).to_have_text("声音：开")
     desaturate(monitor, "w/icu/bed-02", "sound")
-    page.wait_for_function("vigilSound.log.some((b) => b.priority === 'high' && b.pulses === 10)")
+    until(page, "vigilSound.log.some((b) => b.priority === 'high' && b.pulses === 10)")
     while page.locator("#rail .alert .buttons button:first-child").count():
         page.locator("#rail .alert .buttons button:first-child").first.click()
         page.wait_for_timeout(300)
@@ -81,9 +82,9 @@ def test_nothing_moves_under_the_pointer(sign_in, monitor):
     page.wait_for_timeout(2500)
     assert order(page) == before
     page.mouse.move(5, 5)
-    page.wait_for_function("before => document.querySelector('.tiles').children.length && "
-                           "[...document.querySelectorAll('.tile')].map((n) => n.dataset.bed)"
-                           ".join() !== before", arg=",".join(before))  # fmt: skip
+    until(page, "before => document.querySelector('.tiles').children.length && "
+                "[...document.querySelectorAll('.tile')].map((n) => n.dataset.bed)"
+                ".join() !== before", ",".join(before))  # fmt: skip
 
 
 def test_filters_and_search_say_what_they_hide(sign_in, monitor):

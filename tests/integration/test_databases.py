@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import psycopg
@@ -17,10 +19,11 @@ from care.annotations import Annotation
 from care.consults import Act, Advised, Side
 from care.guard import Question
 from care.store import Patient
-from hub import accounts
+from hub import accounts, audit
 from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrate, migrations, query
 from hub.doctor import _timescaledb
 from hub.reads import export_rows, fetch, trend
+from hub.vault import Vault
 from hub.waves import read_waves
 from ingest.batch import columns
 from ingest.store import Retention, Store
@@ -37,6 +40,7 @@ from tests.support.readings import feed, pipeline, reading
 from tests.unit.schemas.test_waves import chunk
 
 BED = "d/icu/b1"
+VAULT = Vault([bytes(range(32))])
 KEPT = Retention(raw_days=30, minute_days=730, hour_days=3650, wave_hours=72)
 
 
@@ -220,7 +224,8 @@ async def exercise(  # noqa: C901 - one story, told to both
         assert again.staged == {}
         out["dropped"] = await store.keep(KEPT, now) if flavour == PLAIN else 0
 
-        assert await accounts_story(connection)
+        with TemporaryDirectory() as folder:
+            out["accounts"] = await accounts_story(connection, Path(folder))
         out["care"] = await care_story(connection)
         out["consults"] = await consult_story(connection, at_ns)
         out["minutes"] = await fetched("select_wave_minutes", **asked)
@@ -270,12 +275,16 @@ async def care_story(connection):
 async def consult_story(connection, at_ns):
     """An annotation with versions, a consult up to its response, the guard, a sound check."""
     bed, when = "h/icu/c1", {"by": "nurse", "now_ns": 1_800_000_200 * S}  # after care_story
-    stay = await care.admit(connection, bed, Patient(50, name="张三"), at_ns=at_ns - S, **when)
+    stay = await care.admit(
+        connection, bed, Patient(50, name="张三"), at_ns=at_ns - S, vault=VAULT, **when
+    )
     seen = Patient(50)
     await care.change_patient(connection, stay, Patient(51), by="nurse", was=seen)
     with pytest.raises(CareError, match="meanwhile"):
         await care.change_patient(connection, stay, Patient(52), by="nurse", was=seen)
     there = await care.patient_of(connection, bed, at_ns)
+    assert await care.seal_anew(connection, VAULT) == 1
+    name = await care.name_of(connection, stay, VAULT)
     new = Annotation("", bed, at_ns, at_ns + 60 * S, "drug", "expert", at_ns + 90 * S, note="x")
     written = await annotation_store.write(connection, new)
     await annotation_store.edit(connection, replace(new, id=written.id, note="y"))
@@ -319,19 +328,47 @@ async def consult_story(connection, at_ns):
     await care.discharge(connection, stay, at_ns=at_ns + S, **when)
     assert await consult_store.find(connection, bed=bed, only_open=True) == []
     return (
-        (there["name"], there["age"], [a.note for a in shown], gone, len(versions)),
+        (name, there["age"], [a.note for a in shown], gone, len(versions)),
         (pictures, place, open_now.state, open_now.advice, new_once, shown_question["kind"]),
         (check["heard"], [row["what"] for row in changes]),
     )
 
 
-async def accounts_story(connection):
-    await accounts.set_account(connection, "nurse", "long enough", "county-nurse")
-    token = await accounts.open_session(connection, "nurse", 1.0)
+async def accounts_story(connection, data):
+    await accounts.set_account(connection, "nurse", "long enough", "county-nurse", ("kaihua",))
+    token = await accounts.open_session(connection, "nurse", 1.0, "10.0.0.1", "browser")
     found = await accounts.find_session(connection, token)
-    await accounts.close_session(connection, token)
-    assert await accounts.find_session(connection, token) is None
-    return found
+    assert found is not None
+    since = to_datetime(0)
+    glass = await accounts.break_glass(connection, "nurse", "changshan/icu", "transfer", 5)
+    beyond = await accounts.find_session(connection, token)
+    [listed] = await accounts.list_break_glass(connection, since)
+    await accounts.end_break_glass(connection, glass, "charge")
+    after = await accounts.find_session(connection, token)
+    second = await accounts.open_session(connection, "nurse", 1.0)
+    await accounts.revoke_others(connection, "nurse", second)
+    [left] = await accounts.list_sessions(connection, "nurse")
+    ended = await accounts.revoke_sessions(connection, session=left["id"])
+    await accounts.enter(connection, "idp|1", "expert", "remote-intensivist", ())
+    lines = [
+        audit.Entry(at * S, "nurse", "county-nurse", "see-bed", f"kaihua/icu/b{at}", id=str(at))
+        for at in range(1, 6)
+    ]
+    written = [await audit.append(connection, data, lines) for _ in range(2)]
+    verdict = await audit.verify(connection, data)
+    asked = {"start": since, "end": to_datetime(2**60), "who": None, "object": "kaihua/%"}
+    shown = await fetch(connection, "select_audit", **asked, beds=["kaihua/%"], limit=3)
+    gone = await audit.forget(connection, data, 400)
+    return (
+        found.scope,
+        beyond.scope,
+        after.scope,
+        (listed["scope"], listed["open"]),
+        ended,
+        written,
+        (verdict.ok, verdict.lines, gone, len(shown)),
+        (await audit.verify(connection, data)).ok,
+    )
 
 
 async def runs_story(connection):

@@ -159,13 +159,18 @@ def test_a_flood_of_kinds_of_bad_messages_does_not_stop_alerting(hub, stranger):
 
 
 def test_forged_batches_and_health_stop_nothing(hub, stranger):
+    """As whoever has the operator's credential could forge them; nobody else gets that far."""
+    broker = hub.settings.broker
+    operator = Publisher(broker.port, "forger", (broker.user, broker.password.get_secret_value()))
     good = msgspec.to_builtins(pack([reading(0, hr=72)], T0))
     forged = [
-        stranger.send("vigil/v1/t9/judged", msgspec.msgpack.encode(good | {"seq": [2**63]})),
-        stranger.send("vigil/v1/t9/judged", b"\xff"),
-        stranger.send("vigil/v1/hub/health/forged", b'{"service":"\xff"}'),
+        operator.send("vigil/v1/t9/judged", msgspec.msgpack.encode(good | {"seq": [2**63]})),
+        operator.send("vigil/v1/t9/judged", b"\xff"),
+        operator.send("vigil/v1/hub/health/forged", b'{"service":"\xff"}'),
     ]
-    stranger.drain({*forged, stranger.numerics("t9/icu/bed-2", 1, {"hr": 70})})
+    operator.drain(set(forged))
+    operator.close()
+    stranger.drain({stranger.numerics("t9/icu/bed-2", 1, {"hr": 70})})
     hub.wait("the good reading is stored", lambda: stored(hub, "t9/icu/bed-2")[0] == 1)
     assert hub.json("doctor")["services"]["recorder"]["counters"]["unreadable"] >= 2
 

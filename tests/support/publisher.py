@@ -15,8 +15,12 @@ from schemas.waves import WaveChunk, encode_chunk
 class Publisher:
     """Publishes and remembers which messages the broker acknowledged."""
 
-    def __init__(self, port: int, name: str = "stranger") -> None:
+    def __init__(
+        self, port: int, name: str = "stranger", signs_in: tuple[str, str] | None = None
+    ) -> None:
         self.client = Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
+        if signs_in is not None:
+            self.client.username_pw_set(*signs_in)
         self.acknowledged: set[int] = set()
         self.client.max_inflight_messages_set(0)
         self.client.on_publish = lambda _c, _d, mid, _r, _p: self.acknowledged.add(mid)

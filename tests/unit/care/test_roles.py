@@ -2,8 +2,9 @@
 
 import pytest
 
-from care.roles import ALLOWED, ROLES, May, check_scope, masked, may, sees
+from care.roles import ALLOWED, ROLES, May, masked, may
 from schemas.errors import CareError
+from schemas.scopes import check_scope, sees
 
 
 def test_every_role_is_in_the_table_and_nobody_else_may_anything():

@@ -47,10 +47,10 @@ def test_misspelt_environment_name_is_refused_with_the_right_one():
 
 
 def test_every_setting_is_explained_and_secrets_are_masked(monkeypatch):
-    monkeypatch.setenv("VIGIL_DATABASE__URL", "postgresql://u:secret@h/d")
+    monkeypatch.setenv("VIGIL_DATABASE__URL", "postgresql://u:hunter2@h/d")
     listed = list(rows(Settings()))
     assert all(meaning for _, _, meaning in listed)
-    assert "secret" not in str(listed)
+    assert "hunter2" not in str(listed)
 
 
 @pytest.mark.parametrize(

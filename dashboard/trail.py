@@ -1,0 +1,194 @@
+"""What of a request goes into the audit: who saw, changed, exported what.
+
+Every change is a line, every refusal is one; looking at a bed is one per ten minutes. Of what was
+sent only identifiers, numbers and choices are kept: no name, no text that somebody wrote.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+import structlog
+from msgspec import DecodeError, json
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from hub import audit
+from hub.audit import Entry, Recent, Waiting
+from hub.clock import now_ns
+from hub.settings import Settings
+
+log = structlog.get_logger()
+
+KEPT = frozenset(
+    {
+        "above",
+        "action",
+        "alert",
+        "answer",
+        "at",
+        "bed",
+        "begins",
+        "below",
+        "due_ns",
+        "end",
+        "for_s",
+        "heard",
+        "kind",
+        "label",
+        "minutes",
+        "number",
+        "off",
+        "other",
+        "role",
+        "rule",
+        "scope",
+        "signal",
+        "start",
+        "state",
+        "trial",
+        "until",
+        "username",
+        "version",
+    }
+)
+"""Fields of a body that the audit keeps."""
+SEEN = {"/bed/": "see-bed", "/ws/bed/": "see-bed", "/ws/wall": "see-wall", "/ward/": "see-ward"}
+READ = {"/patient": "see-identity", "/waves": "read-waves", "/trend": "read-trend"}
+PERIOD_S = 1.0
+FORGET_S = 86_400.0
+UNLOGGED = frozenset({"/api/rule-sets/check"})
+"""Asks only; changes nothing."""
+
+
+def what_of(method: str, path: str, ids: Iterable[object] = ()) -> str:
+    """Return what a request does, in a word; empty: nothing that the audit asks.
+
+    ``ids``: what of the path names a thing and not a kind of thing.
+
+    >>> what_of("DELETE", "/api/annotations/a1", ["a1"]), what_of("GET", "/api/system")
+    ('DELETE annotations', '')
+    """
+    if method in ("GET", "HEAD", "WEBSOCKET"):
+        for begin, what in SEEN.items():
+            if path.startswith(begin):
+                return what
+        for end, what in READ.items():
+            if path.startswith("/api/") and path.endswith(end):
+                return what
+        return ""
+    if path in UNLOGGED or path in ("/login", "/logout", "/password"):
+        return ""  # the routes say themselves what came of it
+    named = {part for one in ids for part in str(one).split("/")}
+    words = [w for w in path.split("/") if w and w != "api" and w not in named]
+    return f"{method} {words[-1] if words else ''}"
+
+
+def object_of(path: str) -> str:
+    """Return what a path is about: a bed, a unit, or the path itself.
+
+    >>> object_of("/api/beds/h/u/b/commands"), object_of("/bed/h/u/b"), object_of("/api/stays/s1")
+    ('h/u/b', 'h/u/b', '/api/stays/s1')
+    """
+    levels = path.strip("/").split("/")
+    for word, count in (("beds", 3), ("bed", 3), ("waves", 3), ("units", 2), ("ward", 2)):
+        if word in levels:
+            at = levels.index(word) + 1
+            if len(levels) >= at + count:
+                return "/".join(levels[at : at + count])
+    return path
+
+
+def detail_of(path: str, body: bytes) -> dict[str, str | int | float | bool | None]:
+    """Return what of a request's body is kept, with the path when it says more than the object."""
+    detail: dict[str, str | int | float | bool | None] = {}
+    if object_of(path) != path:
+        detail["path"] = path[:300]
+    try:
+        said: Any = json.decode(body) if body else {}
+    except DecodeError:
+        return detail
+    if isinstance(said, dict):
+        for key in KEPT & said.keys():
+            value = said[key]
+            if isinstance(value, str):
+                detail[key] = value[:100]
+            elif value is None or isinstance(value, bool | int | float):
+                detail[key] = value
+    return detail
+
+
+class Trail:
+    """The shell: keeps lines at once on disk, and moves them into the table when it is there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._waiting = Waiting(settings.data)
+        self._recent = Recent()
+
+    def counters(self) -> dict[str, float]:
+        """Return how many lines wait, and how many were refused because too many do."""
+        return {"audit_waiting": len(self._waiting), "audit_refused": self._waiting.refused}
+
+    def add(
+        self,
+        who: str,
+        role: str,
+        what: str,
+        target: str = "",
+        *,
+        outcome: str = "ok",
+        address: str = "",
+        detail: dict[str, str | int | float | bool | None] | None = None,
+    ) -> None:
+        """Keep a line."""
+        entry = Entry(now_ns(), who, role, what, target, outcome, address, detail or {})
+        self._waiting.add(entry)
+
+    def request(  # noqa: PLR0913 - what a request is
+        self,
+        who: str,
+        role: str,
+        method: str,
+        path: str,
+        status: int,
+        address: str,
+        body: bytes,
+        extra: tuple[str, ...],
+        ids: Iterable[object],
+    ) -> None:
+        """Keep a line of a request, if it is one that the audit asks."""
+        what = what_of(method, path, ids)
+        refused = status in (401, 403) and bool(who)
+        if not what and not refused:
+            return
+        looking = what.startswith(("see-", "read-")) and not refused
+        target = object_of(path)
+        if looking and (status >= 400 or self._recent.again(who, what, target)):
+            return
+        detail = detail_of(path, body)
+        if any(target.startswith(f"{one}/") for one in extra):
+            detail["break_glass"] = True
+        outcome = "ok" if status < 400 else str(status)
+        what = what or f"{method} refused"
+        self.add(who, role, what, target, outcome=outcome, address=address, detail=detail)
+
+    async def run(self, pool: AsyncConnectionPool) -> None:
+        """Move lines into the table, and once a day let go of those that are old enough."""
+        forgot = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            try:
+                if len(self._waiting):
+                    async with pool.connection() as connection:
+                        await audit.drain(connection, self._settings.data, self._waiting)
+                if asyncio.get_running_loop().time() - forgot > FORGET_S:
+                    forgot = asyncio.get_running_loop().time()
+                    async with pool.connection() as connection:
+                        days = self._settings.audit_days
+                        gone = await audit.forget(connection, self._settings.data, days)
+                        log.info("audit_lines_forgotten", count=gone)
+            except (psycopg.OperationalError, PoolTimeout):
+                continue  # the journal keeps them
+            except psycopg.Error as error:
+                log.error("audit_not_written", reason=str(error).strip())  # noqa: TRY400

@@ -1,0 +1,2 @@
+-- Every identity, sealed.
+SELECT stay, sealed FROM identity.patient ORDER BY stay
