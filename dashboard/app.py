@@ -143,7 +143,7 @@ def make_app(
     server.include_router(make_rules_router(pool, rule_services))
     server.include_router(make_system_router(feed, pool, services))
     server.add_middleware(GZipMiddleware, minimum_size=1_000, compresslevel=5)
-    server.include_router(make_page_router(feed, sites, assets))
+    server.include_router(make_page_router(feed, sites, assets, demo=settings.demo))
     server.mount("/assets", assets)
     if settings.oidc.issuer is not None:
         key = secret_files.key(settings.data, SESSION_KEY).hex()
@@ -169,7 +169,7 @@ async def _know_beds(feed: Feed, pool: AsyncConnectionPool) -> None:
             return
 
 
-def make_page_router(feed: Feed, sites: Sites, assets: Assets) -> APIRouter:
+def make_page_router(feed: Feed, sites: Sites, assets: Assets, *, demo: bool = False) -> APIRouter:
     """Return the pages: the wall, a bed, and each screen."""
     router = APIRouter(tags=["pages"], default_response_class=HTMLResponse)
 
@@ -186,12 +186,19 @@ def make_page_router(feed: Feed, sites: Sites, assets: Assets) -> APIRouter:
                 places(sites, seen),
                 numbers=bool(cookies.get("vigil_numbers")),
                 part="x-part" in request.headers,
+                demo=demo,
             ),
             headers={"Cache-Control": "no-store", "Vary": "X-Part"},
         )
 
     paths = ["/", "/bed/{bed:path}", *(href for href, _ in NAVIGATION[1:])]
-    for path in [*paths, "/consults/{consult}", "/ward/{unit:path}", "/handover/{unit:path}"]:
+    for path in [
+        *paths,
+        "/consults/{consult}",
+        "/ward/{unit:path}",
+        "/handover/{unit:path}",
+        "/access/{scope:path}",
+    ]:
         router.get(path)(show)
     return router
 

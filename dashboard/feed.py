@@ -363,10 +363,14 @@ class Feed:
         """Return ``ok``, ``broker_lost`` or ``intake_lost``: what the screens must say aloud."""
         if self.connection is None:
             return "broker_lost"
-        intake = self._health.get("intake")
-        if intake is None or intake.state == "stopped" or now_ns() - intake.at_ns > HEALTH_STALE_NS:
-            return "intake_lost"
-        return "ok"
+        return "ok" if self._lives("intake") else "intake_lost"
+
+    def _lives(self, service: str) -> bool:
+        """Return whether a service says that it serves."""
+        said = self._health.get(service)
+        return (
+            said is not None and said.state != "stopped" and now_ns() - said.at_ns < HEALTH_STALE_NS
+        )
 
     def open_screen(self, person: Person, only: str | None = None) -> Screen:
         """Register a browser; it first gets everything (of ``only`` one bed), then changes.
@@ -492,6 +496,7 @@ class Feed:
             "t": now_ns() / MS,
             "full": first,
             "status": self.status(),
+            "kept": self._lives("recorder"),
             "arrived": self._arrived_ns / MS,
             "a": [encode_alert(event) for event in events.values()],
         }

@@ -53,7 +53,7 @@ OPEN_PATHS = frozenset(
         "/assets/login.js",
     }
 )
-PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system")
+PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system", "access")
 """The first level of each page's path: without a sign-in it leads there."""
 OPEN_FOLDER = "/assets/fonts/"
 VERIFIED_S = 10.0

@@ -65,7 +65,7 @@ def render(name: str, **fields: Any) -> str:
     return _templates.get_template(name).render(**fields)
 
 
-def page(
+def page(  # noqa: PLR0913 - what a page depends on
     assets: Assets,
     person: Person,
     language: Language,
@@ -74,6 +74,7 @@ def page(
     *,
     numbers: bool = False,
     part: bool = False,
+    demo: bool = False,
 ) -> str:
     """Return the page of a path, with the places that the person may see."""
     first, _, argument = path.strip("/").partition("/")
@@ -95,6 +96,8 @@ def page(
         say=lambda key: word(key, language),
         navigation=NAVIGATION,
         person=person,
+        person_may=me["may"],
+        demo=demo,
         first=first,
         argument=argument,
         known=first != "bed" or argument in places,

@@ -13,7 +13,7 @@
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
   const state = {only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
-                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, heard: 0, status: "connecting"};
+                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, heard: 0, status: "connecting", kept: true};
   // From the oldest change's arrival at the server to paint, and from a device's measurement to paint, ms: what `vigil bench wall` reads.
   const paints = [], measured = [];
   window.vigil = {paints, measured, state};
@@ -296,7 +296,7 @@
   }
   function noteUnseen(alert) {
     const out = state.outages.get(alert.bed.split("/")[0]);
-    if (out && (alert.delayed || alert.kind === "finding")) out.unseen.add(alert.id);
+    if (out && (alert.delayed || alert.kind === "finding" || (out.until && alert.onset < out.until))) out.unseen.add(alert.id);
   }
   function drawOutages() {
     noteOutages();
@@ -307,10 +307,12 @@
       return out.until ? say("outage_over", {name, from: clock(out.since), to: clock(out.until), n: out.unseen.size})
         : say("outage", {name, since: clock(out.since), ago: ago(now() - out.since, "for_"), n: out.beds});
     });
+    const looks = [...state.outages.values()].map((out) => (out.until ? "over" : "out"));
+    if (!state.kept) { said.push(say("not_kept")); looks.push("over"); }
     const text = said.join("|");
     if (box.vigilText === text) return;
     box.vigilText = text;
-    box.replaceChildren(...[...state.outages.values()].map((out, i) => make("p", out.until ? "over" : "out", said[i])));
+    box.replaceChildren(...looks.map((look, i) => make("p", look, said[i])));
   }
   function drawSummary() {
     const node = document.getElementById("summary");
@@ -532,6 +534,7 @@
       else state.alerts.delete(alert.id);
     }
     state.status = frame.status;
+    state.kept = frame.kept;
     state.undelivered = frame.undelivered;
     if (state.only) { state.others = frame.others; drawSummary(); }
     if (state.only) drawNumbers();

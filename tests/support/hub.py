@@ -33,6 +33,7 @@ class Hub:
     data: Path
     extra: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
+    output: str = ""
 
     def __post_init__(self) -> None:
         ports = {
@@ -75,6 +76,7 @@ class Hub:
         for line in self.process.stdout:
             said.append(line)
             if "Ctrl-C stops everything" in line:
+                self.output = "".join(said)
                 return
         self.process.wait()
         self.process.stdout.close()

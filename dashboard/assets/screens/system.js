@@ -25,6 +25,7 @@
       const counters = Object.entries(s.services).flatMap(([n, x]) => Object.entries(x.counters).map(([k, v]) => [say(`service_${n}`), make("code", "", k), Number(v).toLocaleString()]));
       body.replaceChildren(
         table(say("delays"), [say("hospital"), "p50", "p99", say("readings")], Object.entries(s.delays).map(([h, d]) => [kit.hospitalName(h), ms(d.p50_ms), ms(d.p99_ms), d.readings])),
+        table(say("lines"), [say("hospital"), say("state"), say("last_heard"), say("line_backlog"), say("line_oldest"), say("clock_of")], Object.entries(s.lines || {}).map(([h, l]) => [kit.hospitalName(h), say(l.up ? "line_up" : "line_down"), kit.ago(kit.now() - l.said), l.backlog, l.oldest ? kit.stamp(l.oldest) : "–", ms(l.clock_ms)])),
         table(say("screens"), [say("who"), say("role"), say("looks_at"), say("receives"), `${say("paint")} p50`, "p99"], screens.map((x) => [x.username, say(`role_${x.role}`), x.bed ? kit.bedName(x.bed) : say("wall"), say(x.receives ? "yes" : "no"), ms(x.paint_p50_ms), ms(x.paint_p99_ms)])),
         table(say("clocks"), [say("device"), say("bed"), say("offset"), say("since")], (s.database.device_clocks || []).map((c) => [c.device, c.bed && kit.bedName(c.bed), ms(c.offset_ms), kit.stamp(Date.parse(c.since))])),
         table(say("devices"), [say("bed"), say("last_heard")], (s.database.beds || []).map((b) => [kit.bedName(b.name), b.last_received ? kit.ago(kit.now() - Date.parse(b.last_received)) : say("never")])),
