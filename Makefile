@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDING := $(if $(VIGIL_DEMO_RECORDING),--recording $(VIGIL_DEMO_RECORDING),)
 SECONDS_ := $(if $(VIGIL_DEMO_SECONDS),--seconds $(VIGIL_DEMO_SECONDS),)
 
-.PHONY: demo test check env clean
+.PHONY: demo test check env clean fuzz
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/runtime.ok
@@ -14,6 +14,9 @@ demo: $(VENV)/runtime.ok
 test: check
 	$(BIN)/python -m tests.support.chromium
 	$(BIN)/pytest
+
+fuzz: $(VENV)/dev.ok
+	$(BIN)/python -m tests.fuzz.decoders --inputs 100000
 
 check: $(VENV)/dev.ok
 	$(BIN)/ruff check .

@@ -199,7 +199,7 @@ def make_page_router(feed: Feed, sites: Sites, assets: Assets, *, demo: bool = F
         "/handover/{unit:path}",
         "/access/{scope:path}",
     ]:
-        router.get(path)(show)
+        router.get(path, include_in_schema=False)(show)
     return router
 
 

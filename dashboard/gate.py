@@ -158,6 +158,7 @@ class _Body:
         self._until = time.monotonic() + BODY_S
         self._whole = False
         self.kept = b""
+        self.refused: _Refused | None = None
 
     async def __call__(self) -> Message:
         if self._whole:  # what comes now is the end of the connection, whenever that is
@@ -166,12 +167,14 @@ class _Body:
             async with asyncio.timeout(max(0.001, self._until - time.monotonic())):
                 message = await self._receive()
         except TimeoutError:
-            raise _Refused(408, f"the body did not come within {BODY_S:g} s") from None
+            self.refused = _Refused(408, f"the body did not come within {BODY_S:g} s")
+            raise self.refused from None
         if message["type"] == "http.request":
             body = message.get("body", b"")
             self._size += len(body)
             if self._size > BODY_BYTES:
-                raise _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+                self.refused = _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+                raise self.refused
             if len(self.kept) < BODY_KEPT:
                 self.kept += body[: BODY_KEPT - len(self.kept)]
             self._whole = not message.get("more_body", False)
@@ -197,7 +200,9 @@ class Gate:
         """Return how many requests were refused because there were too many."""
         return {"requests_refused": self._by_session.refused + self._by_address.refused}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(  # noqa: C901 - one gate, one decision
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Let through, send to the sign-in, or refuse."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -208,6 +213,8 @@ class Gate:
         person: Person | None = None
 
         async def answer(message: Message) -> None:
+            if body.refused is not None and not status[0]:
+                return  # whatever the routes make of half a body, this is the answer
             if message["type"] == "http.response.start":
                 status[0] = message["status"]
                 message["headers"] = [*message.get("headers", []), *self._headers]
@@ -223,6 +230,8 @@ class Gate:
             person = await self._admit(scope, headers)
             scope.setdefault("state", {})["person"] = person
             await self.app(scope, body if http else receive, answer)
+            if body.refused is not None and not status[0]:
+                raise body.refused
         except _Refused as refused:
             if status[0]:
                 raise  # the answer has begun: the connection ends

@@ -65,7 +65,7 @@ def read(path: Path) -> Checkpoint | None:
         found = _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         aside = path.with_suffix(".broken")
         path.replace(aside)
         log.error("checkpoint_broken", path=str(aside), reason=str(error))  # noqa: TRY400

@@ -79,7 +79,7 @@ def read(folder: Path, segment: int) -> Iterator[tuple[str, bytes, int, bool]]:
             at += LENGTH_BYTES
             try:
                 yield from _decoder.decode(content[at : at + length])
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError):
                 log.warning("journal_cut", segment=number, at=at)
                 break
             at += length

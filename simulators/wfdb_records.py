@@ -76,6 +76,8 @@ NUMERICS = {
 NUMERIC_HZ = 2.0
 UNITS = {"mv": "mV", "mmhg": "mm[Hg]", "nu": "1", "pm": "1", "bpm": "/min", "%": "%", "degc": "Cel"}
 _RECORD = re.compile(r"^[-\w]+(?:/(?P<segments>\d+))?\s+(?P<signals>\d+)(?:\s+(?P<rate>\S+))?")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""A file beside the header: a header never leads elsewhere."""
 _FORMAT = re.compile(r"^(?P<format>\d+)(?:x(?P<frame>\d+))?(?::\d+)?(?:\+\d+)?$")
 
 
@@ -109,10 +111,13 @@ def read_wfdb(path: Path) -> Recordings:
     return Recordings({record.name: record})
 
 
-def _check_header(path: Path) -> list[tuple[str, int]]:
+def _check_header(  # noqa: C901 - one header, line by line
+    path: Path, *, nested: bool = True
+) -> list[tuple[str, int]]:
     """Return the segments of a record with their lengths in frames; its own name when it has none.
 
-    Says what is wrong with a header by line: the package says only that something is.
+    Says what is wrong with a header by line: the package says only that something is. ``nested``:
+    it may have segments.
     """
     file = path.with_suffix(".hea")
     try:
@@ -132,17 +137,19 @@ def _check_header(path: Path) -> list[tuple[str, int]]:
             f"{file.name} line {lines[0].number}: {lines[0].text[:60]!r} is no record line; "
             "expected NAME SIGNALS RATE SAMPLES"
         )
-    rate = re.match(r"[0-9.eE+]+", head["rate"] or "250")
+    rate = re.match(r"\d+(\.\d*)?([eE][+-]?\d{1,2})?", head["rate"] or "250")
     if rate is None or not float(rate.group()) > 0:
         raise RecordingError(
             f"{file.name} line {lines[0].number}: rate {head['rate']!r} is not a number above 0"
         )
     wanted = int(head["segments"] or head["signals"])
     what = "segment" if head["segments"] else "signal"
+    if not wanted:
+        raise RecordingError(f"{file.name} line {lines[0].number}: no {what}s: nothing to read")
     if len(lines) - 1 < wanted:
         raise RecordingError(f"{file.name}: {wanted} {what}s announced, {len(lines) - 1} described")
     if head["segments"]:
-        return [_segment(path, line) for line in lines[1 : wanted + 1]]
+        return [_segment(path, line, nested=nested) for line in lines[1 : wanted + 1]]
     count = lines[0].text.split()[3:4]
     frames = int(count[0]) if count and count[0].isdigit() else 0
     bits: dict[str, float] = {}
@@ -159,14 +166,19 @@ def _check_header(path: Path) -> list[tuple[str, int]]:
     return [(path.name, frames)]
 
 
-def _segment(path: Path, line: _Line) -> tuple[str, int]:
+def _segment(path: Path, line: _Line, *, nested: bool) -> tuple[str, int]:
     name, _, length = line.text.partition(" ")
     if not length.strip().isdigit():
         raise RecordingError(
             f"{path.name}.hea line {line.number}: {line.text[:60]!r}: expected SEGMENT SAMPLES"
         )
+    where = f"{path.name}.hea line {line.number}"
     if name != "~":
-        _check_header(path.with_name(name))
+        if not _PLAIN_NAME.fullmatch(name):
+            raise RecordingError(f"{where}: segment {name[:60]!r} is no name of a file beside it")
+        if not nested:
+            raise RecordingError(f"{where}: segment {name[:60]}: a segment has none of its own")
+        _check_header(path.with_name(name), nested=False)
     return name, int(length)
 
 
@@ -178,8 +190,7 @@ def _check_signal(path: Path, line: _Line) -> tuple[str, float]:
         raise RecordingError(f"{where}: {line.text[:60]!r}: expected FILE FORMAT GAIN …")
     if found["format"] not in INVALID:
         raise RecordingError(f"{where} column 2: format {found['format']} is not one that is read")
-    file = path.with_name(parts[0])
-    if not file.is_file():
+    if not _PLAIN_NAME.fullmatch(parts[0]) or not path.with_name(parts[0]).is_file():
         raise RecordingError(f"{where} column 1: {parts[0]} is not beside the header")
     if len(parts) > 2 and not re.match(r"^-?[0-9.eE+-]+(\(-?\d+\))?(/\S+)?$", parts[2]):
         raise RecordingError(f"{where} column 3: gain {parts[2][:30]!r} is not a number")
