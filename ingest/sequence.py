@@ -1,10 +1,11 @@
 """Has this reading been seen? What is missing before it? One small state for each device.
 
 Theory of operation: the key of a reading is device, boot id, sequence number, measured time. The
-last ``WINDOW`` keys of a device are remembered with a checksum of their content, so a repeat is
-told from a conflict (same key, other content). Sequence numbers that were jumped over are kept as
-gaps. A reading behind the newest number that is not among the last keys is judged as history: it
-may be late news, and storing is idempotent; to call it a repeat could lose it.
+last ``WINDOW`` keys of a device, and all of the last half minute, are remembered with a checksum of
+their content, so a repeat is told from a conflict (same key, other content). Sequence numbers that
+were jumped over are kept as gaps. A reading behind the newest number that is not among the last
+keys is judged as history: it may be late news, and storing is idempotent; to call it a repeat could
+lose it.
 A new boot id, or a lower number with a later measured time, is a restart.
 """
 
@@ -16,9 +17,12 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from schemas.times import S
 from schemas.wire import Reading
 
-WINDOW = 64
+WINDOW, WINDOW_MOST = 64, 4_096
+WINDOW_NS = 30 * S
+"""What the broker sends again after a kill, it sends within this: a fast device's are all known."""
 MAX_GAPS = 64
 ORDERS_CACHED = 10_000
 MAX_JUMP = 1_000_000
@@ -112,7 +116,9 @@ def track(state: SequenceState, reading: Reading) -> Seen:
     recent = state.recent
     recent[key] = digest
     if len(recent) > WINDOW:
-        del recent[next(iter(recent))]
+        oldest = next(iter(recent))
+        if reading.measured_ns - oldest[1] > WINDOW_NS or len(recent) > WINDOW_MOST:
+            del recent[oldest]
     if not reading.numbered:
         return _order_by_time(state, reading)
     if reading.seq == state.last_seq + 1 and state.last_seq >= 0:

@@ -151,7 +151,7 @@ def _check_header(  # noqa: C901 - one header, line by line
     if head["segments"]:
         return [_segment(path, line, nested=nested) for line in lines[1 : wanted + 1]]
     count = lines[0].text.split()[3:4]
-    frames = int(count[0]) if count and count[0].isdigit() else 0
+    frames = int(count[0]) if count and re.fullmatch(r"[0-9]{1,12}", count[0]) else 0
     bits: dict[str, float] = {}
     for line in lines[1 : wanted + 1]:
         name, wide = _check_signal(path, line)
@@ -168,7 +168,7 @@ def _check_header(  # noqa: C901 - one header, line by line
 
 def _segment(path: Path, line: _Line, *, nested: bool) -> tuple[str, int]:
     name, _, length = line.text.partition(" ")
-    if not length.strip().isdigit():
+    if not re.fullmatch(r" *[0-9]{1,12} *", length):
         raise RecordingError(
             f"{path.name}.hea line {line.number}: {line.text[:60]!r}: expected SEGMENT SAMPLES"
         )
