@@ -53,6 +53,18 @@ def up(
 
 
 @app.command()
+def prepare() -> None:
+    """Before services that run one by one start: tables, durable sessions, a first account."""
+    from hub.up import prepare
+
+    async def work() -> None:
+        for line in await prepare(read_settings()):
+            out.print(line, highlight=False)
+
+    call(work())
+
+
+@app.command()
 def edge(
     data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
     hub: Annotated[str | None, typer.Option(help="The hub's broker (VIGIL_EDGE__HUB).")] = None,

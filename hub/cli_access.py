@@ -16,7 +16,7 @@ from hub.cli_base import (
     show,
 )
 from hub.settings import Settings
-from schemas.access import Bearer
+from schemas.access import Bearer, Service
 from schemas.errors import HubError, SettingsError
 
 credential = typer.Typer(
@@ -118,6 +118,26 @@ def list_credentials(json: Json = False) -> None:
         for c in credentials.load(read_settings().data).credentials
     ]
     show(rows, json, ("user", "kind", "hospitals", "made_at"))
+
+
+@credential.command("env")
+def credential_env(
+    service: Annotated[Service, typer.Argument(help="intake, recorder, notifier, …")],
+    host: Annotated[str, typer.Option(help="Where the broker is.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Its port.")] = 8883,
+    ca: Annotated[str | None, typer.Option(help="Who signed its certificate (PEM).")] = None,
+    plain: Annotated[bool, typer.Option(help="Without TLS, within one machine.")] = False,
+) -> None:
+    """Print the line of a service's environment that signs it in at a broker of your own."""
+    from urllib.parse import quote, urlencode
+
+    from hub import credentials
+
+    password = credentials.load(read_settings().data).services[service]
+    tail = f"?{urlencode({'ca': ca})}" if ca else ""
+    scheme = "mqtt" if plain else "mqtts"
+    who = f"{service.value}:{quote(password, safe='')}"
+    typer.echo(f"VIGIL_BROKER__URL={scheme}://{who}@{host}:{port}{tail}")
 
 
 @credential.command("config")

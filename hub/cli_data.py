@@ -13,11 +13,64 @@ import orjson
 import typer
 from psycopg import AsyncConnection
 
-from hub.cli_base import Json, app, call, err, open_tables, out, parse_when, read_settings, show
+from hub.cli_base import (
+    Json,
+    app,
+    call,
+    dump,
+    err,
+    open_tables,
+    out,
+    parse_when,
+    read_settings,
+    show,
+)
 from schemas.errors import HubError
 
 Run = Annotated[str | None, typer.Option("--run", help="Of this run, not of the live beds.")]
 FOREVER = "2200-01-01T00:00:00Z"
+
+
+@app.command()
+def backup(
+    into: Annotated[
+        Path, typer.Argument(help="Folder that gets the backup as a folder of its own.")
+    ],
+    keep: Annotated[int | None, typer.Option(min=1, help="So many newest backups stay.")] = None,
+    json: Json = False,
+) -> None:
+    """Back up database, secrets, state and configuration while everything goes on.
+
+    It holds every key: keep it as safe as the hub.
+    """
+    from hub.backup import backup, check
+
+    async def work() -> None:
+        made = await backup(read_settings(), into, err.print, keep=keep)
+        if json:
+            dump({"backup": str(made), **check(made)})
+        else:
+            out.print(f"backup: {made}", highlight=False, soft_wrap=True)
+
+    call(work())
+
+
+@app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(help="A folder that `vigil backup` made.")],
+    check_only: Annotated[bool, typer.Option("--check", help="Only verify the checksums.")] = False,
+) -> None:
+    """Restore a backup into an empty data folder; then `vigil up`."""
+    from hub import backup
+
+    async def work() -> None:
+        if check_only:
+            manifest = backup.check(source)
+        else:
+            manifest = await backup.restore(read_settings(), source, err.print)
+        out.print(f"{manifest['made_at']}, Vigil {manifest['vigil']}: whole", highlight=False)
+
+    call(work())
 
 
 @app.command()

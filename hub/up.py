@@ -372,7 +372,7 @@ async def _start_database(supervisor: Supervisor) -> None:
 
 
 @asynccontextmanager
-async def database_there(settings: Settings) -> AsyncIterator[Settings]:
+async def database_there(settings: Settings, *, migrated: bool = True) -> AsyncIterator[Settings]:
     """Have the embedded database serve while a command needs it, when nothing else runs it.
 
     With a database URL, or while ``vigil up`` runs, there is nothing to do. Yields the settings
@@ -388,7 +388,8 @@ async def database_there(settings: Settings) -> AsyncIterator[Settings]:
     try:
         await _start_database(supervisor)
         now = supervisor.settings
-        await migrate(now.database_address, vault=open_vault(now.data, now.identity_key))
+        if migrated:
+            await migrate(now.database_address, vault=open_vault(now.data, now.identity_key))
         yield supervisor.settings
     finally:
         await supervisor.stop_all()
@@ -422,6 +423,17 @@ async def _prepare_sessions(settings: Settings) -> None:
             pass
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.write_text(there, "utf-8")
+
+
+async def prepare(settings: Settings) -> list[str]:
+    """Make what must be there before anybody publishes; return what a person must know of it."""
+    applied = await migrate(
+        settings.database_address, vault=open_vault(settings.data, settings.identity_key)
+    )
+    await _prepare_sessions(settings)
+    said = [f"database: {len(applied)} migration(s) applied", "broker: durable sessions are there"]
+    signins = await _accounts(settings, demo=False)
+    return said + [f"sign-in: {line}" for line in signins]
 
 
 async def _start_services(supervisor: Supervisor) -> None:
