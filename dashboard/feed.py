@@ -497,6 +497,7 @@ class Feed:
             "full": first,
             "status": self.status(),
             "kept": self._lives("recorder"),
+            "room": self._health["broker"].detail if "broker" in self._health else "",
             "arrived": self._arrived_ns / MS,
             "a": [encode_alert(event) for event in events.values()],
         }

@@ -20,6 +20,8 @@ GAUGES = frozenset(
         "audit_waiting",
         "backlog_messages",
         "beds",
+        "disk_hours_left",
+        "line_up",
         "devices",
         "due",
         "outbox",

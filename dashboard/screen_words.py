@@ -437,6 +437,8 @@ SCREEN_WORDS: dict[str, tuple[str, str]] = {
     "at_time": ("时间", "Time"),
     "outcome": ("结果", "Outcome"),
     "demo": ("演示", "DEMO"),
+    "room": ("存储空间不足", "Running out of room"),
+    "service_broker": ("消息总线", "Message bus"),
     "not_kept": (
         "存储中断：趋势与历史暂不可用，报警照常，数据稍后补存",
         "Storing is interrupted: no trends or history; alerts go on, data are kept for later",

@@ -1,11 +1,9 @@
 """``vigil doctor``: every part's version, address, health; migrations, disk, clocks."""
 
 import asyncio
-import json
 import shutil
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import psycopg
 from psycopg import AsyncConnection
@@ -16,6 +14,7 @@ from hub.clock import now_ns
 from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrations
 from hub.health import VERSION
 from hub.reads import fetch
+from hub.room import hours_left, look_at_broker, read_points
 from hub.settings import Settings
 from hub.up import read_health
 from schemas.errors import BrokerError
@@ -33,6 +32,7 @@ async def examine(settings: Settings) -> dict[str, Any]:
     found["broker"], found["services"] = await _broker(settings)
     found["database"] = await _database(settings)
     found["disk"] = _disk(settings)
+    room = found["services"].pop("broker", None)
     nothing = "error" in found["broker"] and "error" in found["database"]
     problems = [
         *("nothing is running here: start `vigil up`" for _ in [0] if nothing),
@@ -54,6 +54,7 @@ async def examine(settings: Settings) -> dict[str, Any]:
             for _ in [0]
             if found["disk"]["free_gb"] < DISK_LOW_GB
         ),
+        *(room["detail"] for _ in [0] if room and room["state"] == "degraded"),
     ]
     found["problems"] = problems
     found["ok"] = not problems
@@ -75,7 +76,8 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
         broker |= await asyncio.to_thread(_varz, settings.broker.monitor_port)
     services: dict[str, dict[str, Any]] = {}
     forwards = ["forwarder"] if settings.edge.hub is not None else []
-    for name in [*SERVICES, *forwards]:
+    room = ["broker"] if settings.broker.url is None else []
+    for name in [*SERVICES, *forwards, *room]:
         said = health.get(name)
         if said is None:
             services[name] = {"state": "unknown", "detail": "has never reported", "counters": {}}
@@ -97,8 +99,7 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
 def _varz(port: int) -> dict[str, Any]:
     """Return what the embedded broker says of itself on its monitoring port."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/varz", timeout=2) as answer:
-            said = json.load(answer)
+        said = look_at_broker(port)
     except (OSError, ValueError):
         return {"version": "unknown: no answer on the monitoring port"}
     stats = said.get("jetstream", {}).get("stats", {})
@@ -183,6 +184,7 @@ def _disk(settings: Settings) -> dict[str, Any]:
         "data": str(settings.data.resolve()),
         "free_gb": round(usage.free / 2**30, 1),
         "total_gb": round(usage.total / 2**30, 1),
+        "full_in_hours": hours_left(read_points(settings.data)),
     }
 
 
@@ -208,7 +210,9 @@ def render(found: dict[str, Any], console: Console) -> None:
         about = ", ".join(f"{k} {v:g}" for k, v in list(service["counters"].items())[:9])
         table.add_row(name, service["state"], about or service["detail"])
     disk = found["disk"]
-    table.add_row("disk", f"{disk['free_gb']} GB free", disk["data"])
+    left = disk["full_in_hours"]
+    lasts = "" if left is None else f"; full in {left / 24:.1f} days at the pace of late"
+    table.add_row("disk", f"{disk['free_gb']} GB free{lasts}", disk["data"])
     for clock in database.get("device_clocks", [])[:5]:
         table.add_row(
             "device clock", f"{clock['offset_ms']} ms", f"{clock['device']} on {clock['bed']}"

@@ -29,6 +29,7 @@ from hub.database import connect, migrate
 from hub.process import die_with_parent
 from hub.reads import Row, fetch
 from hub.refusals import watch
+from hub.room import Room
 from hub.settings import Settings, sign_in
 from hub.sites import load_sites
 from hub.vault import open_vault
@@ -278,6 +279,7 @@ async def _up(
         log = settings.data / "logs" / "broker.log"
         watching = asyncio.create_task(watch(settings.broker_address, log, stop), name="refusals")
         supervisor.helpers.append(watching)
+        supervisor.helpers.append(asyncio.create_task(Room(settings).run(), name="room"))
     await _start_services(supervisor)
     signins = await _accounts(settings, demo=plan.demo)
     if plan.demo:

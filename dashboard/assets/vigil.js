@@ -13,7 +13,7 @@
   const RANK = {high: 0, medium: 2, low: 4, technical: 5, none: 7};  // of a tile; acknowledged: one more
   const SPARK_STEP_MS = 10000, SPARK_KEPT = 60, SPARK_GAP_MS = 30000, LARGE_UP_TO = 12, SMALL_FROM = 121, PREFERENCES = "vigil_wall";
   const state = {only: "", leave: null, beds: new Map(), alerts: new Map(), outages: new Map(), sparks: new Map(),
-                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, heard: 0, status: "connecting", kept: true};
+                 tiles: new Map(), others: {}, problem: "", socket: null, retry: 0, heard: 0, status: "connecting", kept: true, room: ""};
   // From the oldest change's arrival at the server to paint, and from a device's measurement to paint, ms: what `vigil bench wall` reads.
   const paints = [], measured = [];
   window.vigil = {paints, measured, state};
@@ -308,6 +308,7 @@
         : say("outage", {name, since: clock(out.since), ago: ago(now() - out.since, "for_"), n: out.beds});
     });
     const looks = [...state.outages.values()].map((out) => (out.until ? "over" : "out"));
+    if (state.room) { said.push(`${say("room")}: ${state.room}`); looks.push("out"); }
     if (!state.kept) { said.push(say("not_kept")); looks.push("over"); }
     const text = said.join("|");
     if (box.vigilText === text) return;
@@ -535,6 +536,7 @@
     }
     state.status = frame.status;
     state.kept = frame.kept;
+    state.room = frame.room;
     state.undelivered = frame.undelivered;
     if (state.only) { state.others = frame.others; drawSummary(); }
     if (state.only) drawNumbers();
