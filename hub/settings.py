@@ -131,7 +131,7 @@ class EdgeSettings(_Section):
         None, description="the hub's broker: mqtts://user:password@host:8883?ca=…; empty: no edge"
     )
     hospital: str | None = Field(None, description="whose beds this edge judges")
-    lanes: int = Field(4, ge=1, le=32, description="connections that carry waveforms of before")
+    lanes: int = Field(8, ge=1, le=32, description="connections that carry waveforms of before")
     window_kb: int = Field(
         2_048, ge=64, le=65_536, description="so much is on its way at once; the line's memory"
     )

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from schemas.errors import HubError
-from tests.bench import browser, compare, ingest, rules, store
+from tests.bench import browser, compare, edge, ingest, rules, store
 from tests.bench.stack import Stack, hub, machine
 
 
@@ -67,6 +67,7 @@ BENCHES = (
     "sweep",
     "pages",
     "compare",
+    "edge",
 )
 
 
@@ -77,6 +78,8 @@ def run_bench(what: str, options: Options) -> dict[str, Any]:
     if what == "rules":
         found = rules.measure(beds=options.beds, seconds=options.seconds)
         return {"bench": what, "machine": machine(), **found}
+    if what == "edge":
+        return {"bench": what, **edge.measure()}
     if what == "compare":
         found = compare.compare(rate=_rate(options), seconds=options.seconds, rounds=options.rounds)
         return {"bench": what, **found}

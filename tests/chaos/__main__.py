@@ -247,4 +247,6 @@ def _swallow(hub: Hub) -> None:
 
 
 if __name__ == "__main__":
+    # With threads beside it, vfork was seen to fail with "Bad address" (Python 3.11).
+    subprocess._USE_VFORK = False  # type: ignore[attr-defined]  # noqa: SLF001
     main()

@@ -34,6 +34,7 @@ class Hub:
     extra: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     output: str = ""
+    prefix: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ports = {
@@ -65,7 +66,7 @@ class Hub:
     def start(self, *arguments: str) -> None:
         """Start and wait until everything serves."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "hub", "up", *arguments],
+            [*self.prefix, sys.executable, "-m", "hub", "up", *arguments],
             env=self.environment,
             text=True,
             stdout=subprocess.PIPE,
