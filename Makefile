@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RECORDING := $(if $(VIGIL_DEMO_RECORDING),--recording $(VIGIL_DEMO_RECORDING),)
 SECONDS_ := $(if $(VIGIL_DEMO_SECONDS),--seconds $(VIGIL_DEMO_SECONDS),)
 
-.PHONY: demo test check env clean fuzz
+.PHONY: demo test check env clean fuzz chaos soak
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/runtime.ok
@@ -17,6 +17,12 @@ test: check
 
 fuzz: $(VENV)/dev.ok
 	$(BIN)/python -m tests.fuzz.decoders --inputs 100000
+
+chaos: $(VENV)/dev.ok
+	@$(BIN)/python -m tests.chaos $(FAULTS)
+
+soak: $(VENV)/dev.ok
+	@$(BIN)/python -m tests.chaos.soak
 
 check: $(VENV)/dev.ok
 	$(BIN)/ruff check .
