@@ -409,6 +409,16 @@ def user(
 
 
 @app.command()
+def bundle(
+    into: Annotated[Path, typer.Argument(help="Folder for the bundle and its archive.")],
+) -> None:
+    """Make an offline installation for hospitals without internet: for machines of this kind."""
+    from hub.bundle import make_bundle
+
+    out.print(str(make_bundle(into, err.print)), highlight=False, soft_wrap=True)
+
+
+@app.command()
 def bench(
     what: Annotated[
         str,
