@@ -105,8 +105,8 @@ def stored(hub: Hub, boot: str) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def ledger(hub: Hub, said: dict[str, Any]) -> tuple[int, int, int]:
-    """Return episodes, and how many have no alert, and how many more than one or two ends."""
+def ledger(hub: Hub, said: dict[str, Any]) -> tuple[int, int]:
+    """Return how many episodes have no alert or no end, and how many more than one of either."""
     rows = sql(
         hub,
         "SELECT bed, alert, extract(epoch FROM min(onset_at)),"
@@ -114,16 +114,14 @@ def ledger(hub: Hub, said: dict[str, Any]) -> tuple[int, int, int]:
         " count(*) FILTER (WHERE kind IN ('resolved', 'finding'))"
         " FROM alert_event WHERE rule = %s AND bed = ANY(%s) GROUP BY bed, alert",
         RULE,
-        said["alert_beds"],
+        sorted({bed for bed, _, _ in said["episodes"]}),
     )
     lost = doubled = 0
-    for begins, ends in said["episodes"]:
-        for bed in said["alert_beds"]:
-            mine = [r for r in rows if r[0] == bed and begins - 1 <= float(r[2]) <= ends + 1]
-            ended = sum(r[4] for r in mine)
-            lost += not mine or ended == 0
-            doubled += len(mine) > 1 or any(r[3] > 1 or r[4] > 1 for r in mine)
-    return len(said["episodes"]) * len(said["alert_beds"]), lost, doubled
+    for bed, begins, ends in said["episodes"]:
+        mine = [r for r in rows if r[0] == bed and begins - 1 <= float(r[2]) <= ends + 1]
+        lost += not mine or sum(r[4] for r in mine) == 0
+        doubled += len(mine) > 1 or any(r[3] > 1 or r[4] > 1 for r in mine)
+    return lost, doubled
 
 
 def try_fault(
@@ -176,7 +174,7 @@ def try_fault(
         time.sleep(1)
     time.sleep(8)  # what ends five seconds after the last reading, and its way into the ledger
     rows, distinct = stored(hub, said["boot"])
-    count, lost, doubled = ledger(hub, said) if name not in faults.CLOCKS else (0, 0, 0)
+    lost, doubled = ledger(hub, said) if name not in faults.CLOCKS else (0, 0)
     wall.stopping = True
     watching.join(10)
     line.stop()
@@ -188,7 +186,7 @@ def try_fault(
         "lost": said["acknowledged"] - distinct,
         "doubled": rows - distinct,
         "unacknowledged": said["sent"] - said["acknowledged"],
-        "episodes": count,
+        "episodes": len(said["episodes"]) if name not in faults.CLOCKS else 0,
         "alerts_lost": lost,
         "alerts_doubled": doubled,
         "recovered_s": wall.after(over if lasted else began),

@@ -2,8 +2,8 @@
 
 It sends until the line ``stop`` comes on standard input, and then until everything is acknowledged.
 What a broken connection left unacknowledged is sent again, in its order. At the end it prints one
-line of JSON: the boot id that is in every message, how many messages were acknowledged, and when
-each low SpO2 of the alert beds began and ended.
+line of JSON: the boot id that is in every message, how many messages were acknowledged, and each
+episode of low SpO2 that was sent whole.
 
 Commands on standard input: ``rate N``, ``clock SECONDS`` (the devices' clocks are off by so much),
 ``stop``.
@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from hub import mqtt
 from schemas.times import MS
@@ -23,6 +24,7 @@ WINDOW = 8_000
 TURN_S = 0.005
 ALERT_EVERY = 25
 """One bed in so many has episodes of low SpO2."""
+CLOSE_S, GOOD_S = 2.0, 6.5
 PERIOD_S, LOW_FROM_S, LOW_UNTIL_S = 24.0, 6.0, 16.0
 RECONNECT_S = 0.2
 QUIET_S = 3.0
@@ -117,6 +119,7 @@ def main(port: int, rate: float, beds: int, host: str, user: str, password: str)
     topics = [f"vigil/v1/chaos-{b % 4}/icu/bed-{b:04}/numerics".encode() for b in range(beds)]
     heads = [f'{{"v":1,"device":"c-{b}","boot":"{boot}","seq":'.encode() for b in range(beds)]
     began = time.time()
+    low_times: dict[int, list[Low]] = {b: [] for b in range(0, beds, ALERT_EVERY)}
     clock_s, sent, due, stopping = 0.0, 0, 0.0, False
     last = time.monotonic()
     while not stopping:
@@ -128,6 +131,8 @@ def main(port: int, rate: float, beds: int, host: str, user: str, password: str)
             at = time.time()
             low = bed % ALERT_EVERY == 0 and LOW_FROM_S <= (at - began) % PERIOD_S < LOW_UNTIL_S
             stamp = int((at + clock_s) * 1000)
+            if bed % ALERT_EVERY == 0:
+                note(low_times[bed], at, low=low)
             values = b'"hr":%d,"spo2":%d,"rr":16' % (70 + seq % 5, 70 if low else 97)
             body = b'%b%d,"measured_at":%d,"sent_at":%d,"vitals":{%b}}' % (
                 heads[bed],
@@ -148,7 +153,6 @@ def main(port: int, rate: float, beds: int, host: str, user: str, password: str)
                 rate = float(value)
             elif word == "clock":
                 clock_s = float(value)
-    ended = time.time()
     until = time.monotonic() + GIVE_UP_S
     while line.waiting and time.monotonic() < until:
         line.turn(TURN_S)
@@ -158,20 +162,42 @@ def main(port: int, rate: float, beds: int, host: str, user: str, password: str)
         "sent": sent,
         "acknowledged": line.acknowledged,
         "reconnected": line.reconnected,
-        "alert_beds": [topics[b].decode()[9:-9] for b in range(0, beds, ALERT_EVERY)],
-        "episodes": episodes(began, ended),
+        "episodes": [
+            [topics[b].decode()[9:-9], low.first, low.last]
+            for b, found in low_times.items()
+            for low in found
+            if low.counts
+        ],
     }
     sys.stdout.write(json.dumps(result) + "\n")
 
 
-def episodes(began: float, ended: float) -> list[tuple[float, float]]:
-    """Return when SpO2 was low, whole episodes only."""
-    found = []
-    at = began
-    while at + LOW_UNTIL_S + 4 < ended:
-        found.append((at + LOW_FROM_S, at + LOW_UNTIL_S))
-        at += PERIOD_S
-    return found
+@dataclass(slots=True)
+class Low:
+    """One episode of low SpO2 of a bed, as it was sent. ``after``: the last good one after it."""
+
+    first: float
+    last: float
+    count: int = 1
+    closest: float = 9.0
+    after: float = 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Whether it must alert (two within 3 s) and end (good for five seconds and some)."""
+        return self.closest < CLOSE_S and self.after - self.last > GOOD_S
+
+
+def note(found: list[Low], at: float, *, low: bool) -> None:
+    """Take a reading of an alert bed into its episodes."""
+    if low and (not found or found[-1].after or at - found[-1].last > PERIOD_S / 2):
+        found.append(Low(at, at))
+    elif low:
+        last = found[-1]
+        last.closest = min(last.closest, at - last.last)
+        last.last, last.count = at, last.count + 1
+    elif found:
+        found[-1].after = at
 
 
 if __name__ == "__main__":
