@@ -117,7 +117,15 @@ async def send(feed: Feed, topic: str, payload: bytes, command: str) -> bool:
     refused = await feed.answer(command, ANSWER_S)
     if refused:
         raise HTTPException(409, refused)
+    if refused is None and hospital in feed.lines:
+        raise HTTPException(504, f"{hospital} has not confirmed it: telephone the ward")
     return refused is not None
+
+
+def at_home(person: Person, place: str) -> None:
+    """Raise 403 for what break-glass does not open: who lies where, limits, duty, ladders."""
+    if not person.at_home(place):
+        raise HTTPException(403, f"{place}: break-glass is for seeing, alerts and consults alone")
 
 
 def require(person: Person, what: May) -> None:

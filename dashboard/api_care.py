@@ -18,7 +18,7 @@ from care import store
 from care.publish import Publisher
 from care.roles import ROLES, May
 from care.store import Patient
-from dashboard.api_base import Bed, Unit, Who, database, require, see, time_ns
+from dashboard.api_base import Bed, Unit, Who, at_home, database, require, see, time_ns
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
@@ -172,6 +172,8 @@ def make_care_router(  # noqa: C901, PLR0915 - one closure over what the routes 
             mine = [p for p in mine if p.start_ns == begins_ns]
         if mine and not person.sees(mine[-1].bed):
             raise HTTPException(403, f"stay {stay}: not within your hospitals and units")
+        if mine:
+            at_home(person, mine[-1].bed)
 
     @router.get("")
     async def everything(person: Who) -> dict[str, Any]:
@@ -210,7 +212,7 @@ def make_care_router(  # noqa: C901, PLR0915 - one closure over what the routes 
     async def admit(body: AdmitBody, person: Who) -> dict[str, str]:
         """Put a new patient into a bed."""
         require(person, May.PLACE)
-        see(person, body.bed)
+        at_home(person, see(person, body.bed))
         now = now_ns()
         async with database(pool) as connection:
             stay = await store.admit(
@@ -313,6 +315,7 @@ def make_care_router(  # noqa: C901, PLR0915 - one closure over what the routes 
     async def state(name: Bed, body: StateBody, person: Who) -> None:
         """Say that a bed is empty, monitored, or on standby until a time."""
         require(person, May.PLACE)
+        at_home(person, name)
         until = None if body.until is None else time_ns(body.until, 0)
         async with database(pool) as connection:
             await store.set_state(
@@ -329,6 +332,7 @@ def make_care_router(  # noqa: C901, PLR0915 - one closure over what the routes 
     async def ladder(name: Unit, body: LadderBody, person: Who) -> None:
         """Set a unit's ladder."""
         require(person, May.LEAD)
+        at_home(person, name)
         steps = tuple(Rung(str(s.get("role", "")), dict(s.get("after_s", {}))) for s in body.steps)
         async with database(pool) as connection:
             await store.set_ladder(connection, name, steps, by=person.username)
@@ -337,6 +341,7 @@ def make_care_router(  # noqa: C901, PLR0915 - one closure over what the routes 
     async def duty(name: Unit, body: DutyBody, person: Who) -> None:
         """Put a person on duty."""
         require(person, May.LEAD)
+        at_home(person, name)
         between = (time_ns(body.start, 0), time_ns(body.end, 0))
         async with database(pool) as connection:
             await store.add_duty(

@@ -66,6 +66,7 @@ def make_signin_router(  # noqa: C901, PLR0915 - one closure over what the route
     """Return the routes."""
     router = APIRouter(tags=["sign-in"])
     failures = Failures()
+    hashing = asyncio.Semaphore(2)
     browsers = Browsers(secret_files.key(settings.data, SESSION_KEY))
     oauth = _provider(settings.oidc)
     hours = settings.dashboard.session_hours
@@ -100,17 +101,21 @@ def make_signin_router(  # noqa: C901, PLR0915 - one closure over what the route
         if failures.wait_s(key, time.monotonic()):
             trail.add(username, "", "sign-in", outcome="wait", address=address)
             return form(request, "sign_in_wait", 429)
+        failures.add(key, time.monotonic())  # before it is tried: guesses side by side count too
         try:
             async with pool.connection() as connection:
                 stored = await accounts.find_hash(connection, username)
-                if not await asyncio.to_thread(accounts.verify, stored, password):
-                    failures.add(key, time.monotonic())
-                    trail.add(username, "", "sign-in", outcome="refused", address=address)
-                    return form(request, "sign_in_wrong", 401)
-                failures.clear(key)
+            async with hashing:  # no connection waits for it, and two cores at most work on it
+                fits = await asyncio.to_thread(accounts.verify, stored, password)
+            if not fits:
+                trail.add(username, "", "sign-in", outcome="refused", address=address)
+                return form(request, "sign_in_wrong", 401)
+            failures.clear(key)
+            async with pool.connection() as connection:
                 agent = request.headers.get("user-agent", "")
                 token = await accounts.open_session(connection, username, hours, address, agent)
         except AWAY:
+            failures.clear(key)
             return form(request, "sign_in_down", 503)
         await _end_old(request, pool, sessions)
         trail.add(username, "", "sign-in", address=address)

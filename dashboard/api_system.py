@@ -37,7 +37,7 @@ def make_system_router(feed: Feed, pool: AsyncConnectionPool, services: Services
                 "said": said.at_ns // MS,
                 "backlog": said.backlog,
                 "oldest": said.oldest_ns // MS,
-                "clock_ms": (received_ns - said.at_ns) / MS,
+                "clock_ms": (received_ns - said.at_ns) / MS if received_ns else None,
             }
             for hospital, (said, received_ns) in feed.lines.items()
             if person.sees(hospital_place(hospital))

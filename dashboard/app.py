@@ -204,22 +204,33 @@ def make_page_router(feed: Feed, sites: Sites, assets: Assets, *, demo: bool = F
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """HTTP whose first request must begin to be whole within some seconds, not trickle in."""
+    """HTTP whose headers come within some seconds: nobody holds a line by a trickle."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock of a new connection."""
         super().connection_made(transport)
-        self._hurry = self.loop.call_later(HEADERS_S, self._too_slow)
+        self._hurry: asyncio.TimerHandle | None = self.loop.call_later(HEADERS_S, self._too_slow)
+
+    def data_received(self, data: bytes) -> None:
+        """Start the clock of a further request."""
+        if self._hurry is None and (self.cycle is None or self.cycle.response_complete):
+            self._hurry = self.loop.call_later(HEADERS_S, self._too_slow)
+        super().data_received(data)
 
     def on_headers_complete(self) -> None:
         """Stop the clock: the request is there."""
-        self._hurry.cancel()
+        self._calm()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock of a connection that is over."""
-        self._hurry.cancel()
+        self._calm()
         super().connection_lost(exc)
+
+    def _calm(self) -> None:
+        if self._hurry is not None:
+            self._hurry.cancel()
+            self._hurry = None
 
     def _too_slow(self) -> None:
         if not self.transport.is_closing():

@@ -297,14 +297,15 @@ class Feed:
     def _take_line(self, hospital: str, envelope: Envelope) -> None:
         """Note what a hospital that judges for itself says of its line."""
         if envelope.payload:
-            self.lines[hospital] = (decode_line(envelope.payload), envelope.received_ns)
+            heard_ns = 0 if envelope.retain else envelope.received_ns  # kept: of whatever time
+            self.lines[hospital] = (decode_line(envelope.payload), heard_ns)
         else:
             self.lines.pop(hospital, None)
 
     def cut_off(self, hospital: str) -> bool:
         """Return whether a hospital judges for itself and is not reached now."""
         said = self.lines.get(hospital)
-        return said is not None and now_ns() - said[0].at_ns > LINE_LOST_NS
+        return said is not None and now_ns() - said[1] > LINE_LOST_NS
 
     def find_alert(self, bed: str, alert: str) -> AlertEvent | None:
         """Return an open alert of a bed, unit or hospital."""

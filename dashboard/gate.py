@@ -58,6 +58,8 @@ PAGES = ("bed", "consults", "ward", "review", "rules", "handover", "system", "ac
 OPEN_FOLDER = "/assets/fonts/"
 VERIFIED_S = 10.0
 CACHED = 2_000
+OUTAGE_GRACE_S = 60.0
+"""Through an absence of the database holds what was verified so shortly before it."""
 BODY_KEPT = 65_536
 """So much of a body is looked at for the audit."""
 FIRST_PATHS = frozenset({"/password", "/logout", "/assets/style.css", "/assets/login.js"})
@@ -97,6 +99,11 @@ class Person:
         """Return whether a bed is theirs to see."""
         return sees(self.scope, bed)
 
+    def at_home(self, place: str) -> bool:
+        """Return whether a bed or unit is theirs without break-glass."""
+        own = tuple(one for one in self.scope if one not in self.extra)
+        return not self.extra or sees(own, f"{place}/")
+
     def may(self, what: May) -> bool:
         """Return whether their role may do something."""
         return may(self.role, what)
@@ -108,6 +115,11 @@ class Sessions:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
         self._verified: dict[str, tuple[Person, float, float]] = {}
+        self._answered = 0.0
+
+    def knows(self, token: str) -> bool:
+        """Return whether this token was somebody's when it was last asked."""
+        return token in self._verified
 
     async def find(self, token: str) -> Person | None:
         """Return who the token belongs to, or None."""
@@ -119,7 +131,10 @@ class Sessions:
             async with self._pool.connection() as connection:
                 found = await accounts.find_session(connection, token)
         except (psycopg.OperationalError, PoolTimeout):
-            return known[0] if known is not None and now < known[2] else None
+            if known is None or known[1] < self._answered - OUTAGE_GRACE_S or now >= known[2]:
+                return None  # it may have been revoked before the database went away
+            return known[0]
+        self._answered = now
         if found is None:
             self._verified.pop(token, None)
             return None
@@ -260,21 +275,19 @@ class Gate:
     async def _admit(self, scope: Scope, headers: dict[str, str]) -> Person | None:
         """Return who is asking, or None where anybody may; raise what is answered instead."""
         path = scope["path"]
+        token = read_cookie(headers.get("cookie", ""), COOKIE)
+        client = scope.get("client") or ("", 0)
+        known = token is not None and self._sessions.knows(token)
+        bucket, key = (self._by_session, token) if known else (self._by_address, client[0])
+        if not bucket.take(key or "", time.monotonic()):
+            raise _Refused(429, "too many requests; wait a moment")
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes and not self._own_origin(headers):
             raise _Refused(403, "wrong origin")
-        if int(headers.get("content-length", "0") or "0") > BODY_BYTES:
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > BODY_BYTES:
             raise _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
-        token = read_cookie(headers.get("cookie", ""), COOKIE)
         person = await self._sessions.find(token) if token else None
-        client = scope.get("client") or ("", 0)
-        allowed = (
-            self._by_session.take(token or "", time.monotonic())
-            if person is not None
-            else self._by_address.take(client[0], time.monotonic())
-        )
-        if not allowed:
-            raise _Refused(429, "too many requests; wait a moment")
         if path == "/metrics":
             self._scrape(headers, client[0], person)
         if person is None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
@@ -302,8 +315,11 @@ class Gate:
             raise _Refused(401, "figures: the token of VIGIL_DASHBOARD__METRICS_TOKEN, or sign in")
 
     def _own_origin(self, headers: dict[str, str]) -> bool:
-        origin = headers.get("origin")
-        return origin is not None and urlsplit(origin).netloc == (self._own or headers.get("host"))
+        try:
+            origin = urlsplit(headers["origin"]).netloc
+        except (KeyError, ValueError):
+            return False
+        return origin == (self._own or headers.get("host"))
 
 
 def read_cookie(header: str, name: str) -> str | None:
@@ -316,7 +332,7 @@ def read_cookie(header: str, name: str) -> str | None:
 
 
 def _is_page(path: str) -> bool:
-    return path == "/" or path.split("/")[1] in PAGES
+    return path == "/" or path.removeprefix("/").split("/")[0] in PAGES
 
 
 async def _redirect(send: Send, to: str, headers: Any) -> None:

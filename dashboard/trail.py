@@ -53,10 +53,11 @@ KEPT = frozenset(
     }
 )
 """Fields of a body that the audit keeps."""
-SEEN = {"/bed/": "see-bed", "/ws/bed/": "see-bed", "/ws/wall": "see-wall", "/ward/": "see-ward"}
+SEEN = {"/ws/bed/": "see-bed", "/ws/wall": "see-wall", "/api/units/": "see-identity"}
+"""A page is only a shell: what is seen comes by its socket, and names by the API."""
 READ = {"/patient": "see-identity", "/waves": "read-waves", "/trend": "read-trend"}
-PERIOD_S = 1.0
-FORGET_S = 86_400.0
+PERIOD_S, FAILED_S = 1.0, 10.0
+FORGET_S, FIRST_FORGET_S = 86_400.0, 120.0
 UNLOGGED = frozenset({"/api/rule-sets/check"})
 """Asks only; changes nothing."""
 
@@ -87,8 +88,8 @@ def what_of(method: str, path: str, ids: Iterable[object] = ()) -> str:
 def object_of(path: str) -> str:
     """Return what a path is about: a bed, a unit, or the path itself.
 
-    >>> object_of("/api/beds/h/u/b/commands"), object_of("/bed/h/u/b"), object_of("/api/stays/s1")
-    ('h/u/b', 'h/u/b', '/api/stays/s1')
+    >>> object_of("/api/beds/h/u/b/commands"), object_of("/api/stays/s1")
+    ('h/u/b', '/api/stays/s1')
     """
     levels = path.strip("/").split("/")
     for word, count in (("beds", 3), ("bed", 3), ("waves", 3), ("units", 2), ("ward", 2)):
@@ -125,10 +126,15 @@ class Trail:
         self._settings = settings
         self._waiting = Waiting(settings.data)
         self._recent = Recent()
+        self.failed = 0
 
     def counters(self) -> dict[str, float]:
         """Return how many lines wait, and how many were refused because too many do."""
-        return {"audit_waiting": len(self._waiting), "audit_refused": self._waiting.refused}
+        return {
+            "audit_waiting": len(self._waiting),
+            "audit_refused": self._waiting.refused,
+            "audit_failures": self.failed,
+        }
 
     def add(
         self,
@@ -158,16 +164,18 @@ class Trail:
         ids: Iterable[object],
     ) -> None:
         """Keep a line of a request, if it is one that the audit asks."""
+        if not who:
+            return  # a stranger's knocking is counted, not kept: it could fill the disk
         what = what_of(method, path, ids)
-        refused = status in (401, 403) and bool(who)
+        refused = status in (401, 403)
         if not what and not refused:
             return
         looking = what.startswith(("see-", "read-")) and not refused
         target = object_of(path)
-        if looking and (status >= 400 or self._recent.again(who, what, target)):
+        if looking and (status >= 300 or self._recent.again(who, what, target, *extra)):
             return
         detail = detail_of(path, body)
-        if any(target.startswith(f"{one}/") for one in extra):
+        if extra:  # whatever they do meanwhile is marked
             detail["break_glass"] = True
         outcome = "ok" if status < 400 else str(status)
         what = what or f"{method} refused"
@@ -175,7 +183,7 @@ class Trail:
 
     async def run(self, pool: AsyncConnectionPool) -> None:
         """Move lines into the table, and once a day let go of those that are old enough."""
-        forgot = asyncio.get_running_loop().time()
+        forgot = asyncio.get_running_loop().time() - FORGET_S + FIRST_FORGET_S
         while True:
             await asyncio.sleep(PERIOD_S)
             try:
@@ -190,5 +198,7 @@ class Trail:
                         log.info("audit_lines_forgotten", count=gone)
             except (psycopg.OperationalError, PoolTimeout):
                 continue  # the journal keeps them
-            except psycopg.Error as error:
-                log.error("audit_not_written", reason=str(error).strip())  # noqa: TRY400
+            except Exception as error:  # noqa: BLE001 - the next round tries again; nothing is lost
+                self.failed += 1
+                log.error("audit_not_written", reason=f"{type(error).__name__}: {error}")  # noqa: TRY400
+                await asyncio.sleep(FAILED_S)

@@ -15,7 +15,7 @@ from schemas.errors import CareError
 from schemas.scopes import check_scope
 
 SESSIONS_EACH = 20
-BREAK_GLASS_MINUTES = 120
+BREAK_GLASS_MINUTES, BREAK_GLASS_OPEN = 120, 5
 PASSWORD_LEAST = 10
 _hasher = PasswordHasher()
 _NOBODY = _hasher.hash(secrets.token_hex())
@@ -174,7 +174,10 @@ async def find_session(connection: AsyncConnection, token: str) -> Found | None:
         return None
     row = rows[0]
     extra = tuple(row["extra"]) if row["scope"] else ()
-    until = min(row["expires_at"], row["extra_until"] or row["expires_at"])
+    until = row["expires_at"]
+    if extra:
+        until = min(until, row["extra_until"])
+    extra = tuple(one for one in extra if one not in row["scope"])
     scope = (*row["scope"], *extra)
     return Found(row["username"], row["role"], scope, until, row["must_change"], extra)
 
@@ -215,8 +218,11 @@ async def break_glass(
         raise CareError("reason: say why; it is shown to those concerned and kept")
     if not 1 <= minutes <= BREAK_GLASS_MINUTES:
         raise CareError(f"minutes {minutes}: 1 to {BREAK_GLASS_MINUTES}")
-    found = secrets.token_hex(6)
     now = datetime.now(UTC)
+    open_now = [r for r in await list_break_glass(connection, now) if r["username"] == username]
+    if sum(row["open"] for row in open_now) >= BREAK_GLASS_OPEN:
+        raise CareError(f"break-glass: {BREAK_GLASS_OPEN} are open already; end one first")
+    found = secrets.token_hex(6)
     await connection.execute(
         query("insert_break_glass"),
         {

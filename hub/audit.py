@@ -34,6 +34,7 @@ KEY_FILE = "audit.key"
 HEAD_FILE = "audit.head"
 LOCK = 7_470_131
 BATCH = 500
+NUMBER_MOST = 2**53
 WAITING_BOUND = 500_000
 """Lines that may wait for a database; beyond, the newest are refused, counted and logged."""
 BEGIN = bytes(32)
@@ -164,9 +165,16 @@ async def append(connection: AsyncConnection, data: Path, entries: Iterable[Entr
     When the table ends before what we know was written, the gap stays visible: numbering goes on
     from what we know.
     """
+    await connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+    try:
+        return await _append(connection, data, entries)
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+
+
+async def _append(connection: AsyncConnection, data: Path, entries: Iterable[Entry]) -> int:
     key = secret_files.key(data, KEY_FILE)
     async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         rows = await fetch(connection, "select_audit_head")
         head = Head(rows[0]["number"], bytes(rows[0]["seal"])) if rows else Head()
         known = read_head(data)
@@ -189,17 +197,32 @@ async def append(connection: AsyncConnection, data: Path, entries: Iterable[Entr
 
 
 def _row(entry: Entry) -> Row:
+    """Return a line's columns: whatever was asked, they can be stored."""
+    detail = {
+        key: _plain(value, 100) if isinstance(value, str) else _number(value)
+        for key, value in entry.detail.items()
+    }
     return {
         "id": entry.id,
         "at": to_datetime(entry.at_ns // 1000 * 1000),
-        "who": entry.who[:200],
-        "role": entry.role,
-        "what": entry.what[:200],
-        "object": entry.object[:300],
-        "outcome": entry.outcome[:60],
-        "address": entry.address[:60],
-        "detail": orjson.dumps(entry.detail, option=orjson.OPT_SORT_KEYS).decode(),
+        "who": _plain(entry.who, 200),
+        "role": _plain(entry.role, 60),
+        "what": _plain(entry.what, 200),
+        "object": _plain(entry.object, 300),
+        "outcome": _plain(entry.outcome, 60),
+        "address": _plain(entry.address, 60),
+        "detail": orjson.dumps(detail, option=orjson.OPT_SORT_KEYS).decode(),
     }
+
+
+def _plain(text: str, most: int) -> str:
+    """Return a text without control characters or halves of characters, cut to a length."""
+    return "".join(c if c.isprintable() else "?" for c in text[:most])
+
+
+def _number(value: float | None) -> str | float | None:
+    """Return a number that JSON and the table can hold; one that they cannot, as text."""
+    return value if value is None or abs(value) < NUMBER_MOST else _plain(str(value), 40)
 
 
 async def drain(connection: AsyncConnection, data: Path, waiting: Waiting) -> int:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from psycopg import AsyncConnection
+
 from hub import audit, embedded, secret_files
 from hub.database import connect, migrations
 from hub.health import VERSION
@@ -29,6 +31,7 @@ FOLDERS = (secret_files.FOLDER, "intake", "notifier")
 """What of the data folder is taken along: keys and credentials, and what services know."""
 PREFIX = "vigil-"
 CHUNK = 1 << 20
+EXPORT = "SELECT pg_export_snapshot()"
 Say = Callable[[str], None]
 
 
@@ -40,10 +43,16 @@ async def backup(settings: Settings, into: Path, say: Say, *, keep: int | None =
         await asyncio.to_thread(os.makedirs, folder, 0o700)
         try:
             say("database …")
-            await _run("pg_dump", there, "--format=custom", f"--file={folder / DUMP}")
+            async with await connect(there.database_address) as link, link.transaction():
+                # One picture of the database for the dump and for what is counted of it.
+                await link.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                row = await (await link.execute(EXPORT)).fetchone()
+                assert row is not None
+                picture = (f"--snapshot={row[0]}", "--format=custom", f"--file={folder / DUMP}")
+                await _run("pg_dump", there, *picture)
+                counts = await _counts(link)
             say("secrets, state and configuration …")
             await asyncio.to_thread(_pack, settings, folder / STATE)
-            counts = await _counts(there)
             manifest = {
                 "vigil": VERSION,
                 "made_at": datetime.now(UTC).isoformat(),
@@ -95,11 +104,11 @@ async def restore(settings: Settings, source: Path, say: Say) -> dict[str, Any]:
         if await _applied(there):
             raise StoreError("the database has tables already; restore into an empty one")
         await _run("pg_restore", there, "--no-owner", "--exit-on-error", str(source / DUMP))
-        counts = await _counts(there)
-        if counts != manifest["counts"]:
-            raise StoreError(f"restored {counts}, the backup has {manifest['counts']}")
         async with await connect(there.database_address) as connection:
             await audit.adopt(connection, data)
+            counts = await _counts(connection)
+        if counts != manifest["counts"]:
+            raise StoreError(f"restored {counts}, the backup has {manifest['counts']}")
     audit.note(data, audit.by_command("restore", source.name))
     return manifest
 
@@ -172,13 +181,12 @@ async def _applied(settings: Settings) -> list[str]:
         return [name for (name,) in await rows.fetchall()]
 
 
-async def _counts(settings: Settings) -> dict[str, int]:
+async def _counts(connection: AsyncConnection) -> dict[str, int]:
     """Return how much of what cannot be made again there is."""
     tables = ("bed", "account", "stay", "annotation", "consult_act", "rule_set")
     found = {}
-    async with await connect(settings.database_address) as connection:
-        for table in tables:
-            row = await (await connection.execute(f"SELECT count(*) FROM {table}")).fetchone()  # noqa: S608 - names of ours
-            assert row is not None
-            found[table] = int(row[0])
+    for table in tables:
+        row = await (await connection.execute(f"SELECT count(*) FROM {table}")).fetchone()  # noqa: S608 - names of ours
+        assert row is not None
+        found[table] = int(row[0])
     return found

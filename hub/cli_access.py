@@ -150,6 +150,36 @@ def credential_config() -> None:
     typer.echo(text, nl=False)
 
 
+@app.command("forget-edge")
+def forget_edge(
+    hospital: Annotated[str, typer.Argument(help="A hospital that has no edge any more.")],
+) -> None:
+    """At the hub: judge a hospital here again; what its edge left open is taken back."""
+    import asyncio
+    from contextlib import suppress
+
+    from hub.broker import Connection
+    from ingest.forwarder import alerts_filter
+    from schemas.topics import config_topic
+
+    async def work() -> None:
+        found: set[str] = set()
+        async with Connection(
+            read_settings().broker_address, "vigil-forget-edge", filters=(alerts_filter(hospital),)
+        ) as broker:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    async for envelopes in broker.batches():
+                        found |= {e.topic for e in envelopes if e.retain}
+                        broker.ack([e.mid for e in envelopes])
+            for topic in found:
+                await broker.publish(topic, b"", retain=True)
+            await broker.publish(config_topic(hospital, "line"), b"", retain=True)
+        out.print(f"{hospital}: judged here; {len(found)} open alert(s) of its edge taken back")
+
+    call(work())
+
+
 session = typer.Typer(help="Open sign-ins: who, since when, from where.", no_args_is_help=True)
 app.add_typer(session, name="session")
 

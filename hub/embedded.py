@@ -177,10 +177,9 @@ def postgres_command(settings: Settings, *, demo: bool = False) -> Command:
     if password is None:
         password = secrets.token_urlsafe(24)
     if not (folder / "PG_VERSION").exists():
-        password_file.write_text(password, "utf-8")
+        secret_files.write(password_file, password.encode())
         if user is not None:
             os.chown(password_file, user.pw_uid, user.pw_gid)
-        password_file.chmod(0o600)
         create = Command(
             (
                 str(binaries / "initdb"),

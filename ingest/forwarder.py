@@ -7,17 +7,17 @@ subscription that sees messages as they are made, on connections of its own. Bot
 up, the spools find everything sent already and tick it off. After a cut they work through what
 waits, while the live lane goes on beside them.
 
-Order of urgency: alert events (one spool, strictly in order, so that an ended alert never comes
-before its beginning), then numerics, then waveforms, which wait while numerics of before do. Within
-a spool a bed's messages keep their order. While the line is cut nothing is held here: the sessions
-are left, and the journal keeps all.
+Order of urgency: alert events (a spool of their own; when the broker sends an older one of an alert
+again, the hub gets the newest once more after it, so that what has ended stays ended), then
+numerics, then waveforms, which wait while numerics of before do. Within a spool a bed's messages
+keep their order. While the line is cut nothing is held here: the sessions are left, and the journal
+keeps all.
 
 Down the line come what people at the hub do, who lies where, and the rules.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from hashlib import blake2b
@@ -30,6 +30,7 @@ from hub.clock import now_ns
 from hub.health import VERSION, Reporter
 from hub.mqtt import Envelope
 from hub.settings import Settings
+from schemas.alerts import AlertEvent
 from schemas.care import Line
 from schemas.codec import decode_alert, decode_judged, encode_json
 from schemas.errors import BrokerError, DecodeError, SettingsError
@@ -99,27 +100,26 @@ class Spool:
         register: Register,
         window_bytes: int,
         *,
-        retained: Callable[[Envelope], bool] = lambda _: False,
         after: "Spool | None" = None,
     ) -> None:
         self._source = source
         self._targets = targets
         self._register = register
         self._window = window_bytes
-        self._retained = retained
         self._after = after
         self.follower: Spool | None = None
         if after is not None:
             after.follower = self
         self._queue: deque[Envelope] = deque()
-        self._mids: set[int] = set()
+        self._mids: dict[int, bytes] = {}
+        self._waiting = 0
         self._under_way = 0
         self.sent = self.known = 0
 
     @property
     def waiting(self) -> int:
         """How many messages wait or are on their way."""
-        return len(self._mids)
+        return self._waiting
 
     @property
     def oldest(self) -> Envelope | None:
@@ -130,9 +130,12 @@ class Spool:
         """Take what the journal has, until a broker is lost."""
         async for envelopes in self._source.batches():
             for envelope in envelopes:
-                if envelope.mid not in self._mids:  # else the broker says again what waits here
-                    self._mids.add(envelope.mid)
-                    self._queue.append(envelope)
+                key = key_of(envelope)
+                if envelope.again and self._mids.get(envelope.mid) == key:
+                    continue  # the broker says again what waits here
+                self._mids[envelope.mid] = key
+                self._waiting += 1
+                self._queue.append(envelope)
             self.push()
 
     def push(self) -> None:
@@ -141,28 +144,91 @@ class Spool:
             if self._after is not None and self._after.oldest is not None:
                 return
             envelope = self._queue.popleft()
-            key = key_of(envelope)
-            done = self._register.find(key)
-            if done is None:
-                target = self._targets[crc32(envelope.topic.encode()) % len(self._targets)]
-                retain = self._retained(envelope)
-                done = target.publish_soon(envelope.topic, envelope.payload, retain=retain)
-                self._register.add(key, done)
-                self.sent += 1
-            else:
-                self.known += 1
             self._under_way += len(envelope.payload)
-            done.add_done_callback(partial(self._arrived, envelope))
+            self._send(envelope).add_done_callback(partial(self._arrived, envelope))
+
+    def _send(self, envelope: Envelope) -> asyncio.Future[None]:
+        """Send a message, unless it is on its way or has arrived; return the hub's word on it."""
+        key = key_of(envelope)
+        done = self._register.find(key)
+        if done is None:
+            target = self._targets[crc32(envelope.topic.encode()) % len(self._targets)]
+            done = target.publish_soon(envelope.topic, envelope.payload)
+            self._register.add(key, done)
+            self.sent += 1
+        else:
+            self.known += 1
+        return done
 
     def _arrived(self, envelope: Envelope, done: asyncio.Future[None]) -> None:
         self._under_way -= len(envelope.payload)
-        self._mids.discard(envelope.mid)
+        self._waiting -= 1
+        if self._mids.get(envelope.mid) == key_of(envelope):
+            del self._mids[envelope.mid]
         if done.cancelled() or done.exception() is not None:
             return  # the line is lost: the journal sends it again
         self._source.ack([envelope.mid])
         self.push()
         if self.follower is not None and self.oldest is None:
             self.follower.push()
+
+
+class Newest:
+    """The newest event of each alert that was sent, through losses of the line."""
+
+    BOUND = 20_000
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, tuple[int, bytes, bool]] = OrderedDict()
+
+    def take(self, topic: str, event: AlertEvent, payload: bytes) -> tuple[int, bytes, bool] | None:
+        """Note an event; return the newer one that was sent before it, if there is one."""
+        known = self._of.get(topic)
+        if known is not None and known[0] > event.stages.published_ns:
+            return known
+        self._of[topic] = (event.stages.published_ns, payload, event.is_open)
+        self._of.move_to_end(topic)
+        if len(self._of) > self.BOUND:
+            self._of.popitem(last=False)
+        return None
+
+    def ended(self, topic: str) -> bool:
+        """Return whether the newest event of an alert ended it."""
+        known = self._of.get(topic)
+        return known is None or not known[2]
+
+
+class AlertSpool(Spool):
+    """Alert events: each to the ledger once by its id; on screens the newest of an alert stays."""
+
+    def __init__(self, source: Connection, target: Connection, window: int, newest: Newest) -> None:
+        super().__init__(source, [target], Register(), window)
+        self._newest = newest
+
+    def _send(self, envelope: Envelope) -> asyncio.Future[None]:
+        self.sent += 1
+        target, topic = self._targets[0], envelope.topic
+        if not envelope.payload:  # takes back what the broker kept, if it is over
+            if self._newest.ended(topic):
+                return target.publish_soon(topic, b"", retain=True)
+            return _done()
+        try:
+            event = decode_alert(envelope.payload)
+        except DecodeError:
+            return target.publish_soon(topic, envelope.payload)  # the hub says why not
+        newer = self._newest.take(topic, event, envelope.payload)
+        if newer is None:
+            return target.publish_soon(topic, envelope.payload, retain=event.is_open)
+        target.publish_soon(topic, envelope.payload)
+        done = target.publish_soon(topic, newer[1], retain=newer[2])
+        return done if newer[2] else target.publish_soon(topic, b"", retain=True)
+
+
+def _done() -> asyncio.Future[None]:
+    """Return the word on what need not be sent."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
 
 
 class Live:
@@ -211,6 +277,7 @@ class Forwarder:
         self._hospital = edge.hospital
         self._spools: list[Spool] = []
         self._lives: list[Live] = []
+        self._newest = Newest()
         self._cuts = self._down = 0
         self._totals = {"forwarded_live": 0, "forwarded_spool": 0, "left_to_spool": 0}
         self._up = False
@@ -284,7 +351,7 @@ class Forwarder:
                 for name, filters in sessions(hospital)
             ]
             register, window = Register(), edge.window_kb * 1024
-            alerts = Spool(durable[0], [alerts_up], register, window, retained=_stays)
+            alerts = AlertSpool(durable[0], alerts_up, window, self._newest)
             judged = Spool(durable[1], [numerics_up], register, window)
             drawings = Spool(durable[2], lanes, register, window, after=judged)
             self._spools = [alerts, judged, drawings]
@@ -341,16 +408,6 @@ async def _until_lost(connection: Connection) -> None:
     async for envelopes in connection.batches():
         connection.ack([envelope.mid for envelope in envelopes])
     raise BrokerError("lost")
-
-
-def _stays(envelope: Envelope) -> bool:
-    """Return whether the broker keeps an alert's message for who comes later: while it is open."""
-    if not envelope.payload:
-        return True  # takes back what was kept
-    try:
-        return decode_alert(envelope.payload).is_open
-    except DecodeError:
-        return False
 
 
 def _made_ns(oldest: Envelope | None) -> int:

@@ -110,6 +110,7 @@ class PipelineState(Struct):
     devices: dict[tuple[str, str], DeviceState] = {}
     vitals: dict[str, dict[str, VitalState]] = {}
     taken: dict[bytes, None] = {}
+    withheld: dict[str, bytes] = {}
     accepted: int = 0
     internal: int = 0
     repeats: int = 0
@@ -398,17 +399,28 @@ class Pipeline:
                 self.state.vitals.pop(bed, None)
         return events
 
+    def _line(self, hospital: str, payload: bytes, received_ns: int) -> list[AlertEvent]:
+        """Take the word of a hospital's edge; empty: it has none any more, and is judged here."""
+        if payload:
+            decode_line(payload)
+            return signals.line(self.engine, hospital, received_ns)
+        events = signals.end_line(self.engine, hospital, received_ns)
+        withheld = self.state.withheld.pop(hospital, None)
+        if withheld is not None:
+            events += self._configure(hospital, decode_care(withheld), received_ns)
+        return events
+
     def _config(self, hospital: str, name: str, payload: bytes, received_ns: int) -> Outcome:
         """Take what people configured. What cannot be read changes nothing."""
         outcome = Outcome(hospital)
         if name == "line":
-            if payload:
-                decode_line(payload)
-                outcome.events = signals.line(self.engine, hospital, received_ns)
-            else:
-                outcome.events = signals.end_line(self.engine, hospital, received_ns)
+            outcome.events = self._line(hospital, payload, received_ns)
             return outcome
-        if not payload or hospital in self.state.engine.lines:
+        if not payload:
+            return Outcome()
+        if hospital in self.state.engine.lines:
+            if name == "care":  # its edge's to judge by; ours from the day it has none
+                self.state.withheld[hospital] = payload
             return Outcome()
         if name == "presence":
             presence = decode_presence(payload)

@@ -7,8 +7,10 @@ import time
 from contextlib import contextmanager
 
 import httpx
+import orjson
 import psycopg
 import pytest
+from websockets.sync.client import connect
 
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
@@ -36,6 +38,18 @@ def browser(hub, name="nurse", password="long enough"):
     with httpx.Client(base_url=base, headers={"Origin": base}) as client:
         client.post("/login", data={"username": name, "password": password})
         yield client
+
+
+def look(client):
+    """Open a bed's screen as a browser does."""
+    cookie = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
+    base = str(client.base_url)
+    with connect(
+        f"{base.rstrip('/').replace('http', 'ws')}/ws/bed/{BED}",
+        additional_headers={"Cookie": cookie},
+        origin=base.rstrip("/"),
+    ) as socket:
+        socket.recv(timeout=5)
 
 
 def lines(hub, least=1, **equal):
@@ -67,7 +81,7 @@ def test_signing_in_seeing_changing_and_being_refused_are_lines(hub):
     with browser(hub) as nurse:
         hub.wait("the bed is known", lambda: nurse.get(f"/api/beds/{BED}").status_code == 200)
         for _ in range(3):
-            assert nurse.get(f"/bed/{BED}").status_code == 200
+            look(nurse)
         admitted = nurse.post("/api/care/stays", json={"bed": BED, "name": "张三丰", "age": 71})
         assert admitted.status_code == 201
         assert nurse.get(f"/api/beds/{BED}/patient").json()["name"] == "张三丰"
@@ -191,3 +205,27 @@ def test_our_own_code_cannot_change_a_line(hub):
         pytest.raises(psycopg.errors.RaiseException, match="append-only"),
     ):
         connection.execute("UPDATE audit SET who = 'x'")
+
+
+HOSTILE = {"minutes": 2**70, "reason": "x", "bed": "\x00"}
+
+
+def test_nothing_that_is_asked_stops_the_audit(hub):
+    with browser(hub) as nurse:
+        body = orjson.dumps(HOSTILE | {"minutes": 1}).replace(b"1,", b"1180591620717411303424,")
+        for path in (f"/api/beds/{BED}/commands", "/api/care/stays", "/x%00%0a"):
+            nurse.post(path, content=body, headers={"content-type": "application/json"})
+        nurse.get("/api/units/a/icu%00")
+        nurse.post("/api/units/a/icu/sound-check", json={"heard": True})
+    lines(hub, who="nurse", what="POST sound-check")
+    assert verdict(hub)["ok"]
+
+
+def test_a_stranger_fills_nothing(hub):
+    before = len(hub.json("audit", "list", "--limit", "2000"))
+    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
+    with httpx.Client(base_url=base) as stranger:
+        for number in range(50):
+            stranger.post(f"/knock-{number}")
+    time.sleep(2)
+    assert len(hub.json("audit", "list", "--limit", "2000")) == before

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import time
 
 import httpx
@@ -16,6 +17,16 @@ BED = "b/icu/bed-01"
 def readings(hub):
     export = hub.run("export", "--bed", BED, "--from", "-1h", "--to", "now")
     return sorted(export.stdout.splitlines()[1:])
+
+
+def register_beds(hub, busy):
+    """Have new beds all the time: a backup is of one moment."""
+    publisher, number = Publisher(hub.settings.broker.port, "new-beds"), 0
+    while not busy.is_set():
+        number += 1
+        publisher.drain({publisher.numerics(f"b/new/bed-{number:05}", 1, {"hr": 80})})
+        time.sleep(0.02)
+    publisher.close()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +46,12 @@ def made(tmp_path_factory):
     hub.wait("stored", lambda: len(readings(hub)) == 50)
     hub.wait("audited", lambda: len(hub.json("audit", "list") or []) >= 3)
     into = tmp_path_factory.mktemp("backups")
+    busy = threading.Event()
+    changing = threading.Thread(target=register_beds, args=(hub, busy))
+    changing.start()
     done = hub.json("backup", str(into))
+    busy.set()
+    changing.join()
     publisher.drain({publisher.numerics(BED, n, {"hr": 60}) for n in range(50, 60)})
     publisher.close()
     hub.wait("it went on meanwhile", lambda: len(readings(hub)) == 60)

@@ -209,3 +209,21 @@ def test_an_edge_judges_its_own_hospital_alone(pair):
         lambda: any(r["reason"] == "other_hospital" for r in pair.edge.json("rejected") or []),
     )
     assert readings(pair.edge, "other/icu/bed-01") == (0, 0)
+
+
+def test_a_hospital_without_its_edge_is_judged_at_the_hub(pair):
+    bed = f"{HOSPITAL}/icu/bed-07"
+    publish(pair.edge, 0, 4, {"hr": 80, "spo2": 70}, bed=bed)
+    pair.hub.wait("it is at the hub", lambda: [a for a in alerts(pair.hub, bed) if a["open"]])
+    assert pair.hub.run("credential", "revoke", "edge").returncode == 0
+    pair.line.cut()
+    done = pair.hub.run("forget-edge", HOSPITAL)
+    assert done.returncode == 0, done.stderr
+    gateway = pair.hub.json("credential", "add", "gate", "--hospital", HOSPITAL)
+    time.sleep(1.5)
+    monitor = Publisher(
+        pair.hub.settings.broker.port, "direct", (gateway["user"], gateway["password"])
+    )
+    monitor.drain({monitor.numerics(f"{HOSPITAL}/icu/bed-08", 1, {"hr": 70})})
+    monitor.close()
+    pair.hub.wait("judged", lambda: readings(pair.hub, f"{HOSPITAL}/icu/bed-08") == (1, 1))

@@ -12,6 +12,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from msgspec import json
+from websockets.sync.client import connect
 
 from hub.accounts import DEMO_PASSWORD
 from tests.support.hub import Hub, free_port
@@ -108,6 +109,15 @@ def browser(hub, name=None, password="long enough", **options):
         yield client
 
 
+def look(client, bed):
+    """Open a bed's screen as a browser does."""
+    cookie = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
+    base = str(client.base_url).rstrip("/")
+    url = f"{base.replace('http', 'ws')}/ws/bed/{bed}"
+    with connect(url, additional_headers={"Cookie": cookie}, origin=base) as socket:
+        socket.recv(timeout=5)
+
+
 def enter(client, name, password):
     return client.post("/login", data={"username": name, "password": password})
 
@@ -199,7 +209,9 @@ def test_break_glass_opens_another_hospital_for_a_time_and_shows_it(hub):
         made = far.post("/api/access/break-glass", json=body)
         assert made.status_code == 201
         assert far.get(bed).status_code == 200
-        assert far.get("/bed/m/icu/b1").status_code == 200
+        said = far.put("/api/care/beds/m/icu/b1/state", json={"state": "empty"})
+        assert said.status_code == 403  # seeing, alerts and consults; not who lies where
+        look(far, "m/icu/b1")
         [shown] = chief.get("/api/access/break-glass").json()
         assert (shown["username"], shown["reason"], shown["open"]) == ("far", body["reason"], True)
         path = f"/api/access/break-glass/{made.json()['id']}"

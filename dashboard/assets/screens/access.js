@@ -7,7 +7,7 @@
   kit.screens.set("access", (node, argument) => {
     const glass = make("div"), mine = make("div"), audit = make("div");
     node.append(put("div", "page", put("div", "title", make("h1", "", say("access"))), put("div", "access-grid", glass, mine, audit)));
-    let gone = false, timer = null;
+    let gone = false, timer = null, verdictOnce = null;
     const reload = async () => { await load(); };
 
     function form() {
@@ -44,7 +44,7 @@
       const may = kit.may("audit");
       const [open, sessions, verdict, lines] = await Promise.all([
         kit.get("/api/access/break-glass"), kit.get("/api/access/sessions"),
-        may ? kit.get("/api/access/audit/verdict") : null, may ? kit.get(`/api/access/audit?limit=${LINES}`) : null]);
+        may ? (verdictOnce = verdictOnce || kit.get("/api/access/audit/verdict")) : null, may ? kit.get(`/api/access/audit?limit=${LINES}`) : null]);
       if (gone) return;
       drawGlass(open);
       drawSessions(sessions);

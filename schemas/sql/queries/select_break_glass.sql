@@ -4,3 +4,4 @@ SELECT id, username, role, break_glass.scope, reason, from_at, until_at, ended_b
 FROM break_glass JOIN account USING (username)
 WHERE until_at > %(since)s::timestamptz
 ORDER BY from_at DESC, id
+LIMIT 500

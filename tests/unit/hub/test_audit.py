@@ -12,7 +12,9 @@ from schemas.times import to_datetime
 @pytest.mark.parametrize(
     ("method", "path", "what"),
     [
-        ("GET", "/bed/h/u/b", "see-bed"),
+        ("WEBSOCKET", "/ws/bed/h/u/b", "see-bed"),
+        ("GET", "/bed/h/u/b", ""),
+        ("GET", "/api/units/h/u/handover", "see-identity"),
         ("WEBSOCKET", "/ws/wall", "see-wall"),
         ("GET", "/api/beds/h/u/b/patient", "see-identity"),
         ("GET", "/api/beds/h/u/b/waves", "read-waves"),
