@@ -187,14 +187,11 @@ def full_disk(part: str) -> Fault:
     def fault(scene: Scene) -> None:
         folder = scene.mounts[part]
         ballast = folder / "ballast"
-        with ballast.open("wb") as file, suppress(OSError):
-            while True:
-                os.posix_fallocate(file.fileno(), file.tell(), 1 << 20)
-                file.seek(1 << 20, os.SEEK_CUR)
-        with ballast.open("ab") as file, suppress(OSError):
-            while True:
-                file.write(bytes(4096))
-                file.flush()
+        with ballast.open("wb", buffering=0) as file:
+            for piece in (1 << 20, 4096):
+                with suppress(OSError):
+                    while file.write(bytes(piece)) == piece:
+                        pass
         time.sleep(scene.seconds)
         ballast.unlink()
 
