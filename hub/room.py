@@ -2,11 +2,15 @@
 
 The supervisor looks every ten seconds and says so like a service does (``broker``); the free space
 is remembered for a week, a point each ten minutes, so that ``vigil doctor`` can tell when it ends.
+
+A broker whose disk was full goes on refusing when there is room again (seen with nats-server 2.15:
+a block that could not be written stays so); it is started anew then.
 """
 
 import asyncio
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -21,8 +25,13 @@ from hub.settings import Settings
 from schemas.errors import BrokerError
 from schemas.times import S
 
-PERIOD_S, KEEP_S = 10.0, 600.0
+PERIOD_S, FAILED_S, KEEP_S = 10.0, 2.0, 600.0
+FULL_BYTES, ROOM_BYTES = 4 << 20, 64 << 20
+"""So little is a full disk; so much is room again."""
+PATIENCE = 2
+"""So many reports in a row that the broker does not take, with room, and it is started anew."""
 POINTS = 1_008
+REPORT_S = 5.0
 LEAST_S = 3_600
 """A pace is told from an hour of points, not less."""
 JOURNAL_WARN, DISK_WARN_H, DISK_WARN_FREE = 0.5, 72.0, 0.05
@@ -90,25 +99,44 @@ def warning(counters: dict[str, float]) -> str:
     return ""
 
 
+def is_stuck(failed: int, free: int, *, was_full: bool) -> bool:
+    """Return whether a broker refuses although its disk, which was full, has room again."""
+    return was_full and free > ROOM_BYTES and failed >= PATIENCE
+
+
 class Room:
     """Looks, and says what it sees as the service ``broker``."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, start_anew: Callable[[], None]) -> None:
         self._settings = settings
+        self._start_anew = start_anew
+        self._was_full = False
+        self._failed = 0
         self._counters: dict[str, float] = {}
         self._reporter = Reporter("broker", lambda: self._counters)
 
     async def run(self) -> None:
         """Look until told to stop; a look that fails is one that is missing."""
         while True:
+            self._was_full |= await asyncio.to_thread(self._free) < FULL_BYTES
             try:
                 self._counters = await asyncio.to_thread(self._look)
                 self._reporter.detail = warning(self._counters)
                 async with Connection(self._settings.broker_address, "vigil-room") as connection:
-                    await self._reporter.report(connection)
-            except (OSError, ValueError, BrokerError):
-                pass  # the broker is away: everybody says so already
-            await asyncio.sleep(PERIOD_S)
+                    async with asyncio.timeout(REPORT_S):
+                        await self._reporter.report(connection)
+                self._failed, self._was_full = 0, False
+            except (OSError, ValueError, BrokerError, TimeoutError):
+                self._failed += 1  # the broker is away: everybody says so already
+                free = await asyncio.to_thread(self._free)
+                if is_stuck(self._failed, free, was_full=self._was_full):
+                    self._was_full, self._failed = False, 0
+                    self._start_anew()
+            await asyncio.sleep(FAILED_S if self._failed or self._was_full else PERIOD_S)
+
+    def _free(self) -> int:
+        """Return the room where the journal is."""
+        return shutil.disk_usage(self._settings.data / "broker").free
 
     def _look(self) -> dict[str, float]:
         data = self._settings.data

@@ -135,6 +135,13 @@ class Supervisor:
             )
             await asyncio.sleep(pause)
 
+    def start_anew(self, name: str, why: str) -> None:
+        """End a process that no longer does its work; the watch starts it again."""
+        for child in self.children:
+            if child.name == name and child.process is not None:
+                self.say(f"[yellow]! {name} is started anew: {why}[/]")
+                child.process.kill()
+
     async def stop(self, child: Child) -> None:
         """Stop one process: ask, wait, then insist."""
         process = child.process
@@ -279,7 +286,8 @@ async def _up(
         log = settings.data / "logs" / "broker.log"
         watching = asyncio.create_task(watch(settings.broker_address, log, stop), name="refusals")
         supervisor.helpers.append(watching)
-        supervisor.helpers.append(asyncio.create_task(Room(settings).run(), name="room"))
+        room = Room(settings, lambda: supervisor.start_anew("broker", "its disk had been full"))
+        supervisor.helpers.append(asyncio.create_task(room.run(), name="room"))
     await _start_services(supervisor)
     signins = await _accounts(settings, demo=plan.demo)
     if plan.demo:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.room import Point, hours_left, read_points, remember, warning
+from hub.room import Point, hours_left, is_stuck, read_points, remember, warning
 
 FINE = {"journal_mb": 1, "journal_max_mb": 100, "disk_free_mb": 900, "disk_mb": 1000}
 
@@ -34,3 +34,16 @@ def test_points_are_kept_apart_and_a_broken_file_is_begun_anew(tmp_path):
     (tmp_path / "disk.json").write_text("{", "utf-8")
     assert read_points(tmp_path) == []
     assert [p.at_s for p in remember(tmp_path, 2000)] == [2000]
+
+
+@pytest.mark.parametrize(
+    ("was_full", "failed", "free", "stuck"),
+    [
+        (True, 2, 1 << 30, True),
+        (False, 9, 1 << 30, False),
+        (True, 1, 1 << 30, False),
+        (True, 9, 1000, False),
+    ],
+)
+def test_a_broker_that_refuses_although_there_is_room_again_is_stuck(was_full, failed, free, stuck):
+    assert is_stuck(failed, free, was_full=was_full) is stuck
