@@ -178,7 +178,6 @@ class Low:
 
     first: float
     last: float
-    count: int = 1
     closest: float = 9.0
     after: float = 0.0
 
@@ -190,12 +189,12 @@ class Low:
 
 def note(found: list[Low], at: float, *, low: bool) -> None:
     """Take a reading of an alert bed into its episodes."""
-    if low and (not found or found[-1].after or at - found[-1].last > PERIOD_S / 2):
+    if low and (not found or found[-1].after - found[-1].last > GOOD_S):
         found.append(Low(at, at))
-    elif low:
+    elif low:  # also after a silence, or a few good ones: the alert has not ended
         last = found[-1]
         last.closest = min(last.closest, at - last.last)
-        last.last, last.count = at, last.count + 1
+        last.last, last.after = at, 0.0
     elif found:
         found[-1].after = at
 
