@@ -179,23 +179,30 @@ class Low:
     first: float
     last: float
     closest: float = 9.0
+    good_from: float = 0.0
     after: float = 0.0
 
     @property
     def counts(self) -> bool:
         """Whether it must alert (two within 3 s) and end (good for five seconds and some)."""
-        return self.closest < CLOSE_S and self.after - self.last > GOOD_S
+        return self.closest < CLOSE_S and self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether good readings have gone on for so long after it that its alert ends."""
+        return self.good_from > 0 and self.after - self.good_from > GOOD_S
 
 
 def note(found: list[Low], at: float, *, low: bool) -> None:
     """Take a reading of an alert bed into its episodes."""
-    if low and (not found or found[-1].after - found[-1].last > GOOD_S):
+    if low and (not found or found[-1].is_over):
         found.append(Low(at, at))
     elif low:  # also after a silence, or a few good ones: the alert has not ended
         last = found[-1]
         last.closest = min(last.closest, at - last.last)
-        last.last, last.after = at, 0.0
+        last.last, last.good_from, last.after = at, 0.0, 0.0
     elif found:
+        found[-1].good_from = found[-1].good_from or at
         found[-1].after = at
 
 
