@@ -26,6 +26,7 @@ from hub import secret_files
 from hub.clock import now_ns
 from hub.database import query
 from hub.reads import Row, fetch
+from schemas.errors import StoreError
 from schemas.times import from_datetime, to_datetime
 
 log = structlog.get_logger()
@@ -125,8 +126,13 @@ class Waiting:
 
 
 def note(data: Path, entry: Entry) -> None:
-    """Keep one line from a command."""
-    waiting = Waiting(data)
+    """Keep one line from a command; StoreError when it cannot be kept."""
+    try:
+        waiting = Waiting(data)
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"audit in {data}: {error}; {entry.what} was done, and is not in it"
+        ) from None
     try:
         waiting.add(entry)
     finally:

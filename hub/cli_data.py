@@ -307,6 +307,7 @@ def export(
     What people annotated goes into a file beside the output, NAME.annotations.csv.
     Without --from and --to: the last hour, and of a run all of it.
     """
+    from hub import audit
     from schemas.topics import check_bed
 
     check_bed(bed)
@@ -321,6 +322,9 @@ def export(
         raise HubError("--format wfdb writes two files: name the record with --output DIR/NAME")
     else:
         raise HubError(f"--format {form}: csv or wfdb")
+    if run is None:
+        what = {"start": first.isoformat(), "end": last.isoformat(), "kind": form}
+        audit.note(read_settings().data, audit.by_command("export", bed, **what))
 
 
 async def _export_annotations(

@@ -125,6 +125,9 @@ def test_commands_at_a_terminal_are_lines(hub):
     hub.json("credential", "add", "gate", "--hospital", "a")
     [line] = lines(hub, what="credential", object="gate")
     assert line["who"].startswith("terminal:")
+    assert hub.run("export", "--bed", BED).returncode == 0
+    [line] = lines(hub, what="export", object=BED)
+    assert '"kind":"csv"' in line["detail"]
 
 
 def test_who_may_read_the_audit(hub):
