@@ -11,7 +11,7 @@ def test_faults_under_load_lose_and_double_nothing():
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.chaos", "--rate", "600", "--beds", "75"),
-            *("--seconds", "4", "--after", "14", *FAULTS),
+            *("--seconds", "4", "--after", "18", *FAULTS),
         ],
         capture_output=True,
         text=True,
