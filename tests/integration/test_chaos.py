@@ -4,9 +4,12 @@ import json
 import subprocess
 import sys
 
-FAULTS = ("kill_all", "database_frozen", "line_half_open")
+import pytest
+
+FAULTS = ("kill_all", "line_half_open")
 
 
+@pytest.mark.timeout(600)
 def test_faults_under_load_lose_and_double_nothing():
     done = subprocess.run(
         [
