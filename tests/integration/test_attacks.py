@@ -64,6 +64,7 @@ def person(hub, base):
         client.close()
 
 
+@pytest.mark.timeout(600)
 def test_no_generated_request_makes_the_server_fail(person, base):
     """Schemathesis over the whole OpenAPI, as the account that may most."""
     boss = person("boss")

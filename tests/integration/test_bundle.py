@@ -11,6 +11,7 @@ import pytest
 
 from hub.bundle import packages
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 
 
