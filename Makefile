@@ -43,4 +43,4 @@ $(VENV)/dev.ok: requirements/dev.txt $(VENV)/runtime.ok
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis test-artifacts
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis test-artifacts

@@ -212,10 +212,12 @@ async def _set_name(
     await connection.execute(query("upsert_identity"), {"stay": stay, "sealed": sealed})
 
 
-async def name_of(connection: AsyncConnection, stay: str, vault: Vault) -> str:
-    """Return a patient's name; empty when it is not known. StoreError when it cannot be opened."""
-    rows = await fetch(connection, "select_identity", stay=stay)
-    return vault.open(stay, bytes(rows[0]["sealed"])) if rows else ""
+def name_of(patient: Row, vault: Vault) -> str:
+    """Return the name of whom ``patient_of`` found; empty when it is not known.
+
+    StoreError when it cannot be opened.
+    """
+    return vault.open(patient["stay"], bytes(patient["sealed"])) if patient["sealed"] else ""
 
 
 async def seal_anew(connection: AsyncConnection, vault: Vault) -> int:
@@ -223,11 +225,7 @@ async def seal_anew(connection: AsyncConnection, vault: Vault) -> int:
     rows = await fetch(connection, "select_identities")
     async with connection.transaction():
         for row in rows:
-            name = vault.open(row["stay"], bytes(row["sealed"]))
-            sealed = vault.seal(row["stay"], name)
-            await connection.execute(
-                query("upsert_identity"), {"stay": row["stay"], "sealed": sealed}
-            )
+            await _set_name(connection, row["stay"], name_of(row, vault), vault)
     return len(rows)
 
 
@@ -288,6 +286,21 @@ async def correct(  # noqa: PLR0913 - what may have been wrong
             now_ns=now_ns,
         )
         await _save(connection, before, after)
+
+
+async def replace_places(
+    connection: AsyncConnection, stay: str, places: list[Place], *, by: str, now_ns: int
+) -> None:
+    """Set all the intervals of a stay: what was told before was taken back."""
+    async with _changing(connection, by, "places", stay=stay, beds=[p.bed for p in places]):
+        before = await read_places(connection)
+        mine = [p for p in before if p.stay == stay]
+        after = stays.check([*(p for p in before if p.stay != stay), *places], now_ns)
+        await _save(connection, before, after)
+        for bed in {p.bed for p in mine if p.end_ns is None}:
+            await _set_state(connection, bed, BedState.EMPTY, by)
+        for bed in {p.bed for p in places if p.end_ns is None}:
+            await _set_state(connection, bed, BedState.MONITORED, by)
 
 
 async def _set_state(

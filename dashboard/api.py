@@ -7,19 +7,18 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 
-import psycopg
 from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import HTMLResponse
 from msgspec import DecodeError, Struct, ValidationError, json
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from dashboard.api_signin import language_of, render_page
 from dashboard.feed import SLOW_PERIOD_S, Feed, Screen
 from dashboard.gate import COOKIE, Person, Sessions, read_cookie
-from dashboard.pages import HERE
+from dashboard.pages import HERE, language_of, render_page
 from dashboard.wave_feed import stored_frames
 from dashboard.words import word
 from hub.clock import now_ns
+from hub.database import AWAY
 from hub.settings import Settings
 from hub.waves import read_waves
 from schemas.times import to_datetime
@@ -132,7 +131,7 @@ async def _stored_waves(pool: AsyncConnectionPool, bed: str) -> deque[bytes]:
     try:
         async with pool.connection() as connection:
             segments = await read_waves(connection, bed, now - WAVES_BEFORE, now + WAVES_BEFORE)
-    except (psycopg.OperationalError, PoolTimeout):
+    except AWAY:
         return deque()
     return deque(stored_frames(segments))
 

@@ -7,12 +7,13 @@ from typing import Annotated
 import psycopg
 from fastapi import Depends, HTTPException, Request
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from care.roles import ALLOWED, May
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from dashboard.views import BedView
+from hub.database import AWAY
 from schemas.alerts import hospital_place
 from schemas.errors import BrokerError, HubError, StoreError, TopicError
 from schemas.times import parse_time
@@ -86,7 +87,7 @@ async def database(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
     try:
         async with pool.connection() as connection:
             yield connection
-    except (psycopg.OperationalError, PoolTimeout):
+    except AWAY:
         raise HTTPException(503, "the database is away; live alerting goes on") from None
     except (psycopg.DataError, OverflowError) as error:
         raise HTTPException(422, f"a value cannot be stored: {error}") from None

@@ -4,13 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import psycopg
 import structlog
 from fastapi import APIRouter, Depends, HTTPException, Request
 from msgspec import to_builtins
 from msgspec.structs import replace
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
 from alerts.rulesets import RuleSet, refusal
@@ -22,6 +21,7 @@ from dashboard.api_base import Bed, Unit, Who, at_home, database, require, see, 
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
+from hub.database import AWAY
 from hub.vault import Vault
 from schemas.alerts import hospital_place
 from schemas.care import PatientException, Rung
@@ -369,7 +369,7 @@ async def publish_care(feed: Feed, pool: AsyncConnectionPool) -> None:
                 changed = await publisher.publish(connection, feed.connection, now_ns())
             if changed:
                 log.info("care_published", hospitals=len(changed))
-        except (psycopg.OperationalError, PoolTimeout, BrokerError):
+        except (*AWAY, BrokerError):
             continue  # the next round tries again
 
 

@@ -4,13 +4,12 @@ import asyncio
 from typing import Annotated, Any
 from uuid import uuid4
 
-import psycopg
 import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
 from msgspec import ValidationError, convert, to_builtins
 from msgspec.structs import replace
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, ConfigDict, Field
 
 from care import annotation_store, consult_store, consults
@@ -21,6 +20,7 @@ from dashboard.api_base import Bed, Who, database, known, require, time_ns, with
 from dashboard.feed import Feed
 from dashboard.gate import Person
 from hub.clock import now_ns
+from hub.database import AWAY
 from hub.reads import fetch, trend
 from schemas.errors import CareError, HubError
 from schemas.times import MS, S, from_datetime, to_datetime
@@ -380,7 +380,7 @@ async def follow_consults(feed: Feed, pool: AsyncConnectionPool) -> None:
                 await show_loops(feed, connection)
                 if turns % RESPONSES_TURNS == 0:
                     await attach_responses(feed, connection, now_ns())
-        except (psycopg.OperationalError, PoolTimeout):
+        except AWAY:
             pass  # the next round tries again
         except HubError as error:
             log.warning("loops_not_shown", reason=str(error))

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-import psycopg
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from dashboard.feed import Feed
 from dashboard.metrics import Figures, exposition
+from hub.database import AWAY
 
 
 def make_health_router(
@@ -23,7 +23,7 @@ def make_health_router(
         try:
             async with pool.connection(timeout=1.0) as connection:
                 await connection.execute("SELECT 1")
-        except (psycopg.OperationalError, PoolTimeout):
+        except AWAY:
             return False
         return True
 

@@ -8,22 +8,21 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
-import psycopg
 import structlog
 from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from joserfc.errors import JoseError
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from care.roles import ROLES
 from dashboard.gate import COOKIE, Person, Sessions, read_cookie
 from dashboard.limits import Failures
-from dashboard.pages import render
+from dashboard.pages import language_of, render_page
 from dashboard.trail import Trail
-from dashboard.words import Language, as_language, word
 from hub import accounts, secret_files
+from hub.database import AWAY
 from hub.settings import OidcSettings, Settings
 from schemas.errors import CareError
 from schemas.scopes import check_scope
@@ -37,7 +36,6 @@ BROWSER_PEOPLE = 12
 """So many people are remembered of one browser: a ward station has a shift of them."""
 SESSION_KEY = "session.key"
 OIDC_WAIT_S = 600
-AWAY = (psycopg.OperationalError, PoolTimeout)
 
 
 class Browsers:
@@ -72,6 +70,26 @@ def make_signin_router(  # noqa: C901, PLR0915 - one closure over what the route
     hours = settings.dashboard.session_hours
     secure = (settings.dashboard.url or "").startswith("https")
 
+    async def proves(username: str, password: str, key: tuple[str, str]) -> bool:
+        """Return whether the password fits; counted before it is tried, for guesses side by side.
+
+        No connection waits for it, and two cores at most work on it.
+        """
+        failures.add(key, time.monotonic())
+        async with pool.connection() as connection:
+            stored = await accounts.find_hash(connection, username)
+        async with hashing:
+            fits = await asyncio.to_thread(accounts.verify, stored, password)
+        if fits:
+            failures.clear(key)
+        return fits
+
+    async def open_session(request: Request, username: str) -> str:
+        async with pool.connection() as connection:
+            agent = request.headers.get("user-agent", "")
+            address = _address(request)
+            return await accounts.open_session(connection, username, hours, address, agent)
+
     def signed_in(request: Request, answer: Response, username: str, token: str) -> Response:
         with_tls = secure or request.url.scheme == "https"
         flags: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": with_tls}
@@ -101,19 +119,11 @@ def make_signin_router(  # noqa: C901, PLR0915 - one closure over what the route
         if failures.wait_s(key, time.monotonic()):
             trail.add(username, "", "sign-in", outcome="wait", address=address)
             return form(request, "sign_in_wait", 429)
-        failures.add(key, time.monotonic())  # before it is tried: guesses side by side count too
         try:
-            async with pool.connection() as connection:
-                stored = await accounts.find_hash(connection, username)
-            async with hashing:  # no connection waits for it, and two cores at most work on it
-                fits = await asyncio.to_thread(accounts.verify, stored, password)
-            if not fits:
+            if not await proves(username, password, key):
                 trail.add(username, "", "sign-in", outcome="refused", address=address)
                 return form(request, "sign_in_wrong", 401)
-            failures.clear(key)
-            async with pool.connection() as connection:
-                agent = request.headers.get("user-agent", "")
-                token = await accounts.open_session(connection, username, hours, address, agent)
+            token = await open_session(request, username)
         except AWAY:
             failures.clear(key)
             return form(request, "sign_in_down", 503)
@@ -156,17 +166,13 @@ def make_signin_router(  # noqa: C901, PLR0915 - one closure over what the route
         if new != fields.get("again", ""):
             return _form(request, "password.html", "password_differs", 422)
         try:
+            if not await proves(person.username, old, key):
+                return _form(request, "password.html", "password_wrong", 401)
             async with pool.connection() as connection:
-                stored = await accounts.find_hash(connection, person.username)
-                if not await asyncio.to_thread(accounts.verify, stored, old):
-                    failures.add(key, time.monotonic())
-                    return _form(request, "password.html", "password_wrong", 401)
                 await accounts.set_password(connection, person.username, new)
-                agent = request.headers.get("user-agent", "")
-                token = await accounts.open_session(
-                    connection, person.username, hours, address, agent
-                )
+            token = await open_session(request, person.username)
         except AWAY:
+            failures.clear(key)
             return _form(request, "password.html", "sign_in_down", 503)
         sessions.forget_person(person.username)
         trail.add(person.username, person.role, "password", address=address)
@@ -199,8 +205,7 @@ def make_signin_router(  # noqa: C901, PLR0915 - one closure over what the route
             subject, username, role, scope = _claims(claims, settings.oidc)
             async with pool.connection() as connection:
                 await accounts.enter(connection, subject, username, role, scope)
-                agent = request.headers.get("user-agent", "")
-                session = await accounts.open_session(connection, username, hours, address, agent)
+            session = await open_session(request, username)
         except (httpx2.HTTPError, *AWAY) as error:
             log.warning("oidc_failed", reason=str(error)[:200])
             return form(request, "oidc_down", 503)
@@ -285,17 +290,6 @@ async def _fields(request: Request) -> dict[str, str]:
     except ValueError:
         raise HTTPException(422, "the form has too many fields") from None
     return {name: values[0].replace("\x00", "") for name, values in fields.items()}
-
-
-def language_of(request: Request) -> Language:
-    """Return the language that the browser asks for."""
-    return as_language(request.cookies.get("vigil_language"))
-
-
-def render_page(name: str, language: Language, **fields: Any) -> str:
-    """Return a page of its own: sign-in, password, offline."""
-    lang = "zh-CN" if language == "zh" else "en"
-    return render(name, lang=lang, say=lambda key: word(key, language), **fields)
 
 
 def _form(

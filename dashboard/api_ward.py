@@ -47,8 +47,8 @@ def make_ward_router(feed: Feed, pool: AsyncConnectionPool, vault: Vault) -> API
     """Return the routes."""
     router = APIRouter(prefix="/api", tags=["ward"])
 
-    def encode_patient(row: Row, name: str, person: Person) -> dict[str, Any]:
-        whole = person.may(May.NAMES)
+    def encode_patient(row: Row, person: Person) -> dict[str, Any]:
+        whole, name = person.may(May.NAMES), store.name_of(row, vault)
         return {
             "stay": row["stay"],
             "name": name if whole else masked(name),
@@ -70,8 +70,7 @@ def make_ward_router(feed: Feed, pool: AsyncConnectionPool, vault: Vault) -> API
         for bed in beds:
             row = await store.patient_of(connection, bed, now_ns())
             if row is not None:
-                name = await store.name_of(connection, row["stay"], vault)
-                found[bed] = encode_patient(row, name, person)
+                found[bed] = encode_patient(row, person)
         return found
 
     def beds_of(unit: str) -> list[str]:

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import psycopg
 import structlog
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -30,11 +29,10 @@ from dashboard.api_ward import make_ward_router
 from dashboard.feed import Feed
 from dashboard.gate import Gate, Sessions
 from dashboard.identity import Guard
-from dashboard.pages import NAVIGATION, Assets, Place, page
+from dashboard.pages import NAVIGATION, Assets, Place, language_of, page
 from dashboard.trail import Trail
-from dashboard.words import as_language
 from hub import secret_files
-from hub.database import OPTIONS
+from hub.database import AWAY, OPTIONS
 from hub.health import VERSION
 from hub.reads import fetch
 from hub.settings import Settings
@@ -56,7 +54,6 @@ queries are RFC 3339; `*_ns` are ns since the epoch, UTC, other numbers of time 
 503: broker or database away. Live data: `/ws/wall`, `/ws/bed/{hospital}/{unit}/{bed}` (JSON: a
 snapshot, then changes, numbered), `/ws/waves/{hospital}/{unit}/{bed}` (binary, docs/wire.md).
 """
-AWAY = (psycopg.OperationalError, PoolTimeout)
 
 
 def places(sites: Sites, beds: list[str]) -> dict[str, Place]:
@@ -95,16 +92,16 @@ def make_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         stop = asyncio.Event()
         await pool.open(wait=False)
-        kept_here = settings.edge.hub is None
         tasks = [
             asyncio.create_task(feed.run(stop), name="feed"),
             asyncio.create_task(_know_beds(feed, pool), name="beds"),
-            *(asyncio.create_task(publish_care(feed, pool), name="care") for _ in [0] if kept_here),
             asyncio.create_task(publish_presence(feed), name="presence"),
             asyncio.create_task(follow_consults(feed, pool), name="consults"),
             asyncio.create_task(guard.run(pool), name="guard"),
             asyncio.create_task(trail.run(pool), name="audit"),
         ]
+        if not settings.is_edge:  # there the hub's word on who lies where holds
+            tasks.append(asyncio.create_task(publish_care(feed, pool), name="care"))
         yield
         stop.set()
         for task in tasks:
@@ -134,7 +131,7 @@ def make_app(
     server.include_router(make_health_router(feed, pool, counters))
     server.include_router(make_alert_router(feed, pool, services))
     server.include_router(
-        make_care_router(pool, services.rules, vault, kept_here=settings.edge.hub is None)
+        make_care_router(pool, services.rules, vault, kept_here=not settings.is_edge)
     )
     server.include_router(make_history_router(feed, pool))
     server.include_router(make_annotation_router(feed, pool))
@@ -181,7 +178,7 @@ def make_page_router(feed: Feed, sites: Sites, assets: Assets, *, demo: bool = F
             page(
                 assets,
                 person,
-                as_language(cookies.get("vigil_language")),
+                language_of(request),
                 request.url.path,
                 places(sites, seen),
                 numbers=bool(cookies.get("vigil_numbers")),

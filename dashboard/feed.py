@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
+from alerts.signals import LINE_NS
 from care.consults import Loops
 from dashboard.delays import Delays
 from dashboard.gate import Person
@@ -70,8 +71,6 @@ NEWS_KEPT = 200
 SLOW_PERIOD_S = 2.0
 """How often a screen that shows only numbers is told."""
 LOOKED_AT_MOST = 5
-LINE_LOST_NS = 20 * S
-"""An edge says every few seconds that its line is there."""
 UNDELIVERED_KEPT = 500
 UNDELIVERED_NS = 3_600 * S
 """Notifications that did not arrive are shown for an hour."""
@@ -305,7 +304,7 @@ class Feed:
     def cut_off(self, hospital: str) -> bool:
         """Return whether a hospital judges for itself and is not reached now."""
         said = self.lines.get(hospital)
-        return said is not None and now_ns() - said[1] > LINE_LOST_NS
+        return said is not None and now_ns() - said[1] > LINE_NS
 
     def find_alert(self, bed: str, alert: str) -> AlertEvent | None:
         """Return an open alert of a bed, unit or hospital."""
@@ -364,9 +363,9 @@ class Feed:
         """Return ``ok``, ``broker_lost`` or ``intake_lost``: what the screens must say aloud."""
         if self.connection is None:
             return "broker_lost"
-        return "ok" if self._lives("intake") else "intake_lost"
+        return "ok" if self.lives("intake") else "intake_lost"
 
-    def _lives(self, service: str) -> bool:
+    def lives(self, service: str) -> bool:
         """Return whether a service says that it serves."""
         said = self._health.get(service)
         return (
@@ -497,7 +496,7 @@ class Feed:
             "t": now_ns() / MS,
             "full": first,
             "status": self.status(),
-            "kept": self._lives("recorder"),
+            "kept": self.lives("recorder"),
             "room": self._health["broker"].detail if "broker" in self._health else "",
             "arrived": self._arrived_ns / MS,
             "a": [encode_alert(event) for event in events.values()],

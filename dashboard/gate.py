@@ -15,8 +15,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from care.roles import May, may
@@ -31,6 +30,7 @@ from dashboard.limits import (
 )
 from dashboard.trail import Trail
 from hub import accounts
+from hub.database import AWAY
 from hub.settings import DashboardSettings
 from schemas.scopes import sees
 
@@ -60,6 +60,7 @@ VERIFIED_S = 10.0
 CACHED = 2_000
 OUTAGE_GRACE_S = 60.0
 """Through an absence of the database holds what was verified so shortly before it."""
+TOO_LARGE = f"the body is larger than {BODY_BYTES} bytes"
 BODY_KEPT = 65_536
 """So much of a body is looked at for the audit."""
 FIRST_PATHS = frozenset({"/password", "/logout", "/assets/style.css", "/assets/login.js"})
@@ -130,7 +131,7 @@ class Sessions:
         try:
             async with self._pool.connection() as connection:
                 found = await accounts.find_session(connection, token)
-        except (psycopg.OperationalError, PoolTimeout):
+        except AWAY:
             if known is None or known[1] < self._answered - OUTAGE_GRACE_S or now >= known[2]:
                 return None  # it may have been revoked before the database went away
             return known[0]
@@ -182,18 +183,20 @@ class _Body:
             async with asyncio.timeout(max(0.001, self._until - time.monotonic())):
                 message = await self._receive()
         except TimeoutError:
-            self.refused = _Refused(408, f"the body did not come within {BODY_S:g} s")
-            raise self.refused from None
+            raise self._refuse(408, f"the body did not come within {BODY_S:g} s") from None
         if message["type"] == "http.request":
             body = message.get("body", b"")
             self._size += len(body)
             if self._size > BODY_BYTES:
-                self.refused = _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
-                raise self.refused
+                raise self._refuse(413, TOO_LARGE)
             if len(self.kept) < BODY_KEPT:
                 self.kept += body[: BODY_KEPT - len(self.kept)]
             self._whole = not message.get("more_body", False)
         return message
+
+    def _refuse(self, status: int, why: str) -> _Refused:
+        self.refused = _Refused(status, why)
+        return self.refused
 
 
 class Gate:
@@ -224,20 +227,21 @@ class Gate:
             return
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         body = _Body(receive)
-        status = [0]
+        status = 0
         person: Person | None = None
 
         async def answer(message: Message) -> None:
-            if body.refused is not None and not status[0]:
+            nonlocal status
+            if body.refused is not None and not status:
                 return  # whatever the routes make of half a body, this is the answer
             if message["type"] == "http.response.start":
-                status[0] = message["status"]
+                status = message["status"]
                 message["headers"] = [*message.get("headers", []), *self._headers]
             elif message["type"] == "websocket.accept":
-                status[0] = 101
-                self._note(scope, person, 101, b"")  # when it begins, not when it ends
-            elif message["type"] == "websocket.close" and not status[0]:
-                status[0] = 403
+                status = 101
+                self._trail.request(scope, person, 101, b"")  # when it begins, not when it ends
+            elif message["type"] == "websocket.close" and not status:
+                status = 403
             await send(message)
 
         http = scope["type"] == "http"
@@ -245,32 +249,18 @@ class Gate:
             person = await self._admit(scope, headers)
             scope.setdefault("state", {})["person"] = person
             await self.app(scope, body if http else receive, answer)
-            if body.refused is not None and not status[0]:
+            if body.refused is not None and not status:
                 raise body.refused
         except _Refused as refused:
-            if status[0]:
+            if status:
                 raise  # the answer has begun: the connection ends
-            status[0] = refused.status
+            status = refused.status
             if refused.status == 303:
                 await _redirect(send, refused.why, self._headers)
             else:
                 await _refuse(scope, send, refused, self._headers)
-        if http or status[0] != 101:
-            self._note(scope, person, status[0], body.kept)
-
-    def _note(self, scope: Scope, person: Person | None, status: int, body: bytes) -> None:
-        client = scope.get("client") or ("", 0)
-        self._trail.request(
-            person.username if person else "",
-            person.role if person else "",
-            scope.get("method", "WEBSOCKET"),
-            scope["path"],
-            status,
-            client[0],
-            body,
-            person.extra if person else (),
-            scope.get("path_params", {}).values(),
-        )
+        if http or status != 101:
+            self._trail.request(scope, person, status, body.kept)
 
     async def _admit(self, scope: Scope, headers: dict[str, str]) -> Person | None:
         """Return who is asking, or None where anybody may; raise what is answered instead."""
@@ -286,7 +276,7 @@ class Gate:
             raise _Refused(403, "wrong origin")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY_BYTES:
-            raise _Refused(413, f"the body is larger than {BODY_BYTES} bytes")
+            raise _Refused(413, TOO_LARGE)
         person = await self._sessions.find(token) if token else None
         if path == "/metrics":
             self._scrape(headers, client[0], person)

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections import deque
 
-import psycopg
 import structlog
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from care import guard, ward_store
 from care.guard import Question, Watched
 from dashboard.api_ward import show_questions
 from dashboard.feed import Feed
+from hub.database import AWAY
 from schemas.care import CareConfig
 from schemas.errors import HubError
 from schemas.wire import DeviceStatus, Reading
@@ -89,7 +89,7 @@ class Guard:
                                 self._feed.tell({"what": "question", **news})
                         await show_questions(self._feed, connection)
                         shown_at = time.monotonic()
-            except (psycopg.OperationalError, PoolTimeout):
+            except AWAY:
                 pass  # the next round tries again
             except HubError as error:
                 log.warning("questions_not_shown", reason=str(error))

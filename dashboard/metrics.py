@@ -11,28 +11,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from dashboard.feed import Feed
-from hub.clock import now_ns
-from schemas.times import S
 from schemas.wire import Health
 
 GAUGES = frozenset(
     {
         "audit_waiting",
-        "backlog_messages",
         "beds",
-        "disk_hours_left",
-        "line_up",
         "devices",
-        "due",
+        "disk_hours_left",
+        "hanging",
+        "line_up",
         "outbox",
         "people",
         "screens",
         "spool_messages",
-        "staged_chunks",
         "stuck",
-        "wave_screens",
-        "wave_topics",
         "waiting",
+        "wave_screens",
+        "waves_waiting",
     }
 )
 """What a service counts that goes up and down."""
@@ -65,8 +61,7 @@ class Figures(Collector):
         services = self._feed.health()
         up = GaugeMetricFamily("vigil_service_up", "A service reports itself.", labels=["service"])
         for said in services:
-            fresh = said.state != "stopped" and now_ns() - said.at_ns < 8 * S
-            up.add_metric([said.service], float(fresh))
+            up.add_metric([said.service], float(self._feed.lives(said.service)))
         yield up
         parts = GaugeMetricFamily("vigil_part_up", "The console reaches it.", labels=["part"])
         parts.add_metric(["broker"], float(self._feed.connection is not None))

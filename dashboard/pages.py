@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from care.roles import May
 from dashboard.gate import PAGES, Person
-from dashboard.words import LANGUAGES, Language, script_words, word
+from dashboard.words import LANGUAGES, Language, as_language, script_words, word
 from schemas.waves import CHANNELS
 
 HERE = Path(__file__).parent
@@ -129,3 +130,14 @@ def _of_language(language: Language) -> dict[str, str]:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def language_of(request: Request) -> Language:
+    """Return the language that the browser asks for."""
+    return as_language(request.cookies.get("vigil_language"))
+
+
+def render_page(name: str, language: Language, **fields: Any) -> str:
+    """Return a page of its own: sign-in, password, offline."""
+    lang = "zh-CN" if language == "zh" else "en"
+    return render(name, lang=lang, say=lambda key: word(key, language), **fields)

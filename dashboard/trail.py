@@ -5,39 +5,40 @@ sent only identifiers, numbers and choices are kept: no name, no text that someb
 """
 
 import asyncio
+import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 import structlog
 from msgspec import DecodeError, json
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
+from starlette.types import Scope
 
 from hub import audit
-from hub.audit import Entry, Recent, Waiting
+from hub.audit import Entry, Waiting
 from hub.clock import now_ns
+from hub.database import AWAY
 from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from dashboard.gate import Person
 
 log = structlog.get_logger()
 
 KEPT = frozenset(
     {
         "above",
-        "action",
         "alert",
         "answer",
         "at",
         "bed",
         "begins",
         "below",
-        "due_ns",
         "end",
-        "for_s",
         "heard",
         "kind",
         "label",
         "minutes",
-        "number",
         "off",
         "other",
         "role",
@@ -46,10 +47,8 @@ KEPT = frozenset(
         "signal",
         "start",
         "state",
-        "trial",
         "until",
         "username",
-        "version",
     }
 )
 """Fields of a body that the audit keeps."""
@@ -92,7 +91,7 @@ def object_of(path: str) -> str:
     ('h/u/b', '/api/stays/s1')
     """
     levels = path.strip("/").split("/")
-    for word, count in (("beds", 3), ("bed", 3), ("waves", 3), ("units", 2), ("ward", 2)):
+    for word, count in (("beds", 3), ("bed", 3), ("waves", 3), ("units", 2)):
         if word in levels:
             at = levels.index(word) + 1
             if len(levels) >= at + count:
@@ -117,6 +116,26 @@ def detail_of(path: str, body: bytes) -> dict[str, str | int | float | bool | No
             elif value is None or isinstance(value, bool | int | float):
                 detail[key] = value
     return detail
+
+
+class Recent:
+    """What was seen lately: looking at a bed for an hour is a few lines and not hundreds."""
+
+    PERIOD_S = 600.0
+    BOUND = 20_000
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, ...], float] = {}
+
+    def again(self, *what: str) -> bool:
+        """Return whether this was noted within the last ten minutes; note it if not."""
+        now = time.monotonic()
+        if now - self._at.get(what, -self.PERIOD_S) < self.PERIOD_S:
+            return True
+        if len(self._at) >= self.BOUND:
+            self._at.clear()
+        self._at[what] = now
+        return False
 
 
 class Trail:
@@ -151,35 +170,36 @@ class Trail:
         entry = Entry(now_ns(), who, role, what, target, outcome, address, detail or {})
         self._waiting.add(entry)
 
-    def request(  # noqa: PLR0913 - what a request is
-        self,
-        who: str,
-        role: str,
-        method: str,
-        path: str,
-        status: int,
-        address: str,
-        body: bytes,
-        extra: tuple[str, ...],
-        ids: Iterable[object],
-    ) -> None:
+    def request(self, scope: Scope, person: "Person | None", status: int, body: bytes) -> None:
         """Keep a line of a request, if it is one that the audit asks."""
-        if not who:
+        if person is None:
             return  # a stranger's knocking is counted, not kept: it could fill the disk
-        what = what_of(method, path, ids)
+        method, path = scope.get("method", "WEBSOCKET"), scope["path"]
+        what = what_of(method, path, scope.get("path_params", {}).values())
         refused = status in (401, 403)
         if not what and not refused:
             return
         looking = what.startswith(("see-", "read-")) and not refused
         target = object_of(path)
-        if looking and (status >= 300 or self._recent.again(who, what, target, *extra)):
+        if looking and (
+            status >= 300 or self._recent.again(person.username, what, target, *person.extra)
+        ):
             return
         detail = detail_of(path, body)
-        if extra:  # whatever they do meanwhile is marked
+        if person.extra:  # whatever they do meanwhile is marked
             detail["break_glass"] = True
         outcome = "ok" if status < 400 else str(status)
         what = what or f"{method} refused"
-        self.add(who, role, what, target, outcome=outcome, address=address, detail=detail)
+        address = (scope.get("client") or ("", 0))[0]
+        self.add(
+            person.username,
+            person.role,
+            what,
+            target,
+            outcome=outcome,
+            address=address,
+            detail=detail,
+        )
 
     async def run(self, pool: AsyncConnectionPool) -> None:
         """Move lines into the table, and once a day let go of those that are old enough."""
@@ -196,7 +216,7 @@ class Trail:
                         days = self._settings.audit_days
                         gone = await audit.forget(connection, self._settings.data, days)
                         log.info("audit_lines_forgotten", count=gone)
-            except (psycopg.OperationalError, PoolTimeout):
+            except AWAY:
                 continue  # the journal keeps them
             except Exception as error:  # noqa: BLE001 - the next round tries again; nothing is lost
                 self.failed += 1

@@ -18,7 +18,7 @@ from schemas.care import NOBODY, BedCare
 from schemas.codec import decode_observation, time_of
 from schemas.observations import code
 from schemas.times import MS
-from schemas.vitals import VITALS, Quality
+from schemas.vitals import KNOWN, VITALS, Quality
 from schemas.wire import Reading
 
 Cell = tuple[float | None, int, str, float]
@@ -130,7 +130,7 @@ def apply_reading(view: BedView, reading: Reading) -> bool:
         if current is not None and current[1] > measured_ms:
             continue
         value = reading.values.get(name) if quality is Quality.OK else None
-        vital = VITALS.get(name)
+        vital = KNOWN.get(name)
         interval = max(reading.interval_s, vital.interval_s if vital else 1.0)
         view.vitals[name] = (value, measured_ms, quality.value, interval)
         changed = True

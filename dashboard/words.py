@@ -5,7 +5,7 @@ from typing import Literal
 from care.roles import ROLES
 from dashboard.screen_words import SCREEN_WORDS
 from schemas.observations import OBSERVATIONS
-from schemas.vitals import VITALS
+from schemas.vitals import KNOWN
 
 Language = Literal["zh", "en"]
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
@@ -160,7 +160,7 @@ ROLE_WORDS: dict[str, tuple[str, str]] = {f"role_{name}": texts for name, texts 
 
 
 OBSERVED = {f"obs_{kind.name}": (kind.zh, kind.en) for kind in OBSERVATIONS.values()}
-_VITAL_NAMES = {v.name: (v.zh, v.en) for v in VITALS.values()} | VITAL_SHORT
+_VITAL_NAMES = {v.name: (v.zh, v.en) for v in KNOWN.values()} | VITAL_SHORT
 _ALL = WORDS | SCREEN_WORDS | ROLE_WORDS | OBSERVED
 
 

@@ -53,7 +53,7 @@ async def set_account(
             "role = EXCLUDED.role, scope = EXCLUDED.scope, must_change = EXCLUDED.must_change",
             (username, _hasher.hash(password), role, list(scope), must_change),
         )
-        await connection.execute("DELETE FROM session WHERE username = %s", (username,))
+        await revoke_sessions(connection, username=username)
 
 
 async def set_password(connection: AsyncConnection, username: str, password: str) -> None:
@@ -63,7 +63,7 @@ async def set_password(connection: AsyncConnection, username: str, password: str
             "UPDATE account SET password_hash = %s, must_change = false WHERE username = %s",
             (_hasher.hash(password), username),
         )
-        await connection.execute("DELETE FROM session WHERE username = %s", (username,))
+        await revoke_sessions(connection, username=username)
 
 
 async def enter(
@@ -242,10 +242,8 @@ async def list_break_glass(connection: AsyncConnection, since: datetime) -> list
     return await fetch(connection, "select_break_glass", since=since)
 
 
-async def end_break_glass(connection: AsyncConnection, found: str, by: str) -> Row:
-    """End it before its time; return whose it was. CareError when there is none open."""
+async def end_break_glass(connection: AsyncConnection, found: str, by: str) -> None:
+    """End it before its time; CareError when there is none open."""
     cursor = await connection.execute(query("end_break_glass"), {"id": found, "by": by})
-    row = await cursor.fetchone()
-    if row is None:
+    if not cursor.rowcount:
         raise CareError(f"break-glass {found[:20]!r}: there is none open")
-    return {"username": row[0], "scope": row[1]}

@@ -9,7 +9,6 @@ also kept in a file, so that lines cut off at the end are missed too.
 import hmac
 import os
 import sqlite3
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +19,9 @@ from uuid import uuid4
 import orjson
 import structlog
 from msgspec import Struct, json
+from msgspec.structs import replace
 from psycopg import AsyncConnection
+from psycopg.rows import dict_row
 
 from hub import secret_files
 from hub.clock import now_ns
@@ -95,9 +96,7 @@ class Waiting:
 
         One that cannot be kept is counted and logged.
         """
-        body = json.encode(
-            Entry(**{f: getattr(entry, f) for f in Entry.__struct_fields__} | {"id": uuid4().hex})
-        )
+        body = json.encode(replace(entry, id=uuid4().hex))
         try:
             if len(self) >= WAITING_BOUND:
                 raise sqlite3.OperationalError(f"{WAITING_BOUND} lines wait already")
@@ -181,8 +180,7 @@ async def append(connection: AsyncConnection, data: Path, entries: Iterable[Entr
 async def _append(connection: AsyncConnection, data: Path, entries: Iterable[Entry]) -> int:
     key = secret_files.key(data, KEY_FILE)
     async with connection.transaction():
-        rows = await fetch(connection, "select_audit_head")
-        head = Head(rows[0]["number"], bytes(rows[0]["seal"])) if rows else Head()
+        head = await _find_head(connection, "select_audit_head")
         known = read_head(data)
         if known is not None and known.number > head.number:
             head = known
@@ -200,6 +198,12 @@ async def _append(connection: AsyncConnection, data: Path, entries: Iterable[Ent
     if new:
         write_head(data, head)
     return new
+
+
+async def _find_head(connection: AsyncConnection, name: str, **parameters: object) -> Head:
+    """Return the line that a query finds; none: line 0."""
+    rows = await fetch(connection, name, **parameters)
+    return Head(rows[0]["number"], bytes(rows[0]["seal"])) if rows else Head()
 
 
 def _row(entry: Entry) -> Row:
@@ -243,8 +247,7 @@ async def drain(connection: AsyncConnection, data: Path, waiting: Waiting) -> in
 
 async def adopt(connection: AsyncConnection, data: Path) -> None:
     """Take the table's newest line as the newest there is: after a restore."""
-    rows = await fetch(connection, "select_audit_head")
-    write_head(data, Head(rows[0]["number"], bytes(rows[0]["seal"])) if rows else Head())
+    write_head(data, await _find_head(connection, "select_audit_head"))
 
 
 class Verdict(Struct, frozen=True):
@@ -276,12 +279,13 @@ async def verify(connection: AsyncConnection, data: Path) -> Verdict:
         if not hmac.compare_digest(bytes(rows[0]["proof"]), _proof(key, before)):
             problems.append(f"line {before.number}: where the chain begins was not written by us")
     head, lines, first = read_head(data), 0, 0
-    seen: dict[int, bytes] = {}
-    async with connection.transaction(), connection.cursor("audit") as cursor:
+    at_head: bytes | None = None
+    async with (
+        connection.transaction(),
+        connection.cursor("audit", row_factory=dict_row) as cursor,
+    ):
         await cursor.execute(query("select_audit_chain"))
-        names = [column.name for column in cursor.description or ()]
-        async for values in cursor:
-            row = dict(zip(names, values, strict=True))
+        async for row in cursor:
             number, found = row["number"], bytes(row["seal"])
             lines, first = lines + 1, first or number
             if number != before.number + 1:
@@ -289,11 +293,11 @@ async def verify(connection: AsyncConnection, data: Path) -> Verdict:
             elif not hmac.compare_digest(found, seal(key, before.seal, number, row)):
                 problems.append(f"line {number}: not as it was written")
             if head is not None and number == head.number:
-                seen[number] = found
+                at_head = found
             before = Head(number, found)
     if head is not None and before.number < head.number:
         problems.append(f"line {before.number + 1}: deleted, up to {head.number}, the newest")
-    elif head is not None and seen.get(head.number, head.seal) != head.seal:
+    elif head is not None and at_head not in (None, head.seal):
         problems.append(f"line {head.number}: not the one that was written")
     return Verdict(lines, first, before.number, problems[:PROBLEMS_SHOWN], head is not None)
 
@@ -306,10 +310,9 @@ async def forget(connection: AsyncConnection, data: Path, days: int) -> int:
     """Let go of lines older than ``days``, if the chain holds; return how many."""
     key = secret_files.key(data, KEY_FILE)
     until: datetime = to_datetime(now_ns()) - timedelta(days=days)
-    rows = await fetch(connection, "select_audit_before", until=until)
-    if not rows:
+    last = await _find_head(connection, "select_audit_before", until=until)
+    if not last.number:
         return 0
-    last = Head(rows[0]["number"], bytes(rows[0]["seal"]))
     verdict = await verify(connection, data)
     if not verdict.ok:
         return 0  # evidence of a change is not thrown away
@@ -320,23 +323,3 @@ async def forget(connection: AsyncConnection, data: Path, days: int) -> int:
         )
         cursor = await connection.execute("DELETE FROM audit WHERE number <= %s", (last.number,))
     return cursor.rowcount
-
-
-class Recent:
-    """What was seen lately: looking at a bed for an hour is a few lines and not hundreds."""
-
-    PERIOD_S = 600.0
-    BOUND = 20_000
-
-    def __init__(self) -> None:
-        self._at: dict[tuple[str, ...], float] = {}
-
-    def again(self, *what: str) -> bool:
-        """Return whether this was noted within the last ten minutes; note it if not."""
-        now = time.monotonic()
-        if now - self._at.get(what, -self.PERIOD_S) < self.PERIOD_S:
-            return True
-        if len(self._at) >= self.BOUND:
-            self._at.clear()
-        self._at[what] = now
-        return False

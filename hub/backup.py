@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from psycopg import AsyncConnection
 
 from hub import audit, embedded, secret_files
-from hub.database import connect, migrations
+from hub.database import PLAIN, TIMESCALE, applied, connect, migrations
 from hub.health import VERSION
 from hub.settings import Settings
 from hub.up import database_there
@@ -30,7 +30,6 @@ MANIFEST, DUMP, STATE = "manifest.json", "database.dump", "state.tar.gz"
 FOLDERS = (secret_files.FOLDER, "intake", "notifier")
 """What of the data folder is taken along: keys and credentials, and what services know."""
 PREFIX = "vigil-"
-CHUNK = 1 << 20
 EXPORT = "SELECT pg_export_snapshot()"
 Say = Callable[[str], None]
 
@@ -51,14 +50,15 @@ async def backup(settings: Settings, into: Path, say: Say, *, keep: int | None =
                 picture = (f"--snapshot={row[0]}", "--format=custom", f"--file={folder / DUMP}")
                 await _run("pg_dump", there, *picture)
                 counts = await _counts(link)
+                known = await applied(link)
             say("secrets, state and configuration …")
             await asyncio.to_thread(_pack, settings, folder / STATE)
             manifest = {
                 "vigil": VERSION,
                 "made_at": datetime.now(UTC).isoformat(),
-                "migrations": await _applied(there),
+                "migrations": known,
                 "counts": counts,
-                "sha256": {n: await asyncio.to_thread(_sum, folder / n) for n in (DUMP, STATE)},
+                "sha256": {n: await asyncio.to_thread(checksum, folder / n) for n in (DUMP, STATE)},
             }
             (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
             final = into / name
@@ -87,7 +87,7 @@ async def restore(settings: Settings, source: Path, say: Say) -> dict[str, Any]:
     """
     manifest = check(source)
     unknown = set(manifest["migrations"]) - {
-        name for flavour in ("postgresql", "timescaledb") for name, _, _ in migrations(flavour)
+        name for flavour in (PLAIN, TIMESCALE) for name, _, _ in migrations(flavour)
     }
     if unknown:
         raise StoreError(f"backup of Vigil {manifest['vigil']}: newer than this one; install that")
@@ -101,10 +101,10 @@ async def restore(settings: Settings, source: Path, say: Say) -> dict[str, Any]:
     secret_files.folder_of(data)
     say("database …")
     async with database_there(settings, migrated=False) as there:
-        if await _applied(there):
-            raise StoreError("the database has tables already; restore into an empty one")
-        await _run("pg_restore", there, "--no-owner", "--exit-on-error", str(source / DUMP))
         async with await connect(there.database_address) as connection:
+            if await applied(connection):
+                raise StoreError("the database has tables already; restore into an empty one")
+            await _run("pg_restore", there, "--no-owner", "--exit-on-error", str(source / DUMP))
             await audit.adopt(connection, data)
             counts = await _counts(connection)
         if counts != manifest["counts"]:
@@ -123,7 +123,7 @@ def check(source: Path) -> dict[str, Any]:
     for name, expected in sums.items():
         if name not in (DUMP, STATE) or not (source / name).is_file():
             raise StoreError(f"{source / name}: missing")
-        if _sum(source / name) != expected:
+        if checksum(source / name) != expected:
             raise StoreError(f"{source / name}: damaged, its checksum is not the manifest's")
     return manifest
 
@@ -142,12 +142,10 @@ def _settled(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if base.startswith("journal-") or base.endswith(".new") else member
 
 
-def _sum(path: Path) -> str:
-    digest = hashlib.sha256()
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _run(tool: str, settings: Settings, *arguments: str) -> None:
@@ -170,15 +168,6 @@ async def _run(tool: str, settings: Settings, *arguments: str) -> None:
     if process.returncode:
         last = said.decode("utf-8", "replace").strip().splitlines()[-3:]
         raise HubError(f"{tool}: {' '.join(last)}")
-
-
-async def _applied(settings: Settings) -> list[str]:
-    async with await connect(settings.database_address) as connection:
-        row = await (await connection.execute("SELECT to_regclass('migration')")).fetchone()
-        if row is None or row[0] is None:
-            return []
-        rows = await connection.execute("SELECT name FROM migration ORDER BY name")
-        return [name for (name,) in await rows.fetchall()]
 
 
 async def _counts(connection: AsyncConnection) -> dict[str, int]:

@@ -5,7 +5,6 @@ roll back, the deploy files, the docs, a CycloneDX bill of materials and the lic
 """
 
 import csv
-import hashlib
 import platform
 import re
 import shutil
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+from hub.backup import checksum
 from hub.health import VERSION
 from schemas.errors import HubError
 
@@ -107,10 +107,8 @@ def home_of(about: metadata.PackageMetadata) -> str:
 
 
 def _write_sums(folder: Path) -> None:
-    lines = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    lines = [f"{checksum(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / "SHA256SUMS").write_text("".join(lines), "utf-8")
 
 

@@ -10,7 +10,13 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from hub import cli_access, cli_care, cli_data, cli_rules  # noqa: F401 - their commands register themselves
+from hub import (  # noqa: F401 - their commands register themselves
+    cli_access,
+    cli_care,
+    cli_data,
+    cli_gateway,
+    cli_rules,
+)
 from hub.cli_base import Json, app, call, dump, err, out, read_settings, show
 from hub.settings import Settings
 from schemas.errors import HubError, StoreError
@@ -356,10 +362,10 @@ def vitals(json: Json = False) -> None:
     """List the vitals: name, unit, codes, plausible range, interval, labels."""
     from dataclasses import asdict
 
-    from schemas.vitals import VITALS
+    from schemas.vitals import KNOWN
 
     show(
-        [asdict(v) for v in VITALS.values()],
+        [asdict(v) for v in KNOWN.values()],
         json,
         ("name", "unit", "mdc", "loinc", "low", "high", "interval_s", "zh", "en"),
     )

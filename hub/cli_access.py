@@ -1,6 +1,6 @@
 """Commands about who gets in: credentials of the message bus, accounts, sessions, the audit."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,11 @@ from hub.cli_base import (
 from hub.settings import Settings
 from schemas.access import Bearer, Service
 from schemas.errors import HubError, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.credentials import Credential, Known
 
 credential = typer.Typer(
     help="Credentials of the message bus: a gateway, an edge or a reader of some hospitals.",
@@ -38,7 +43,17 @@ def _installation() -> Settings:
     return settings
 
 
-def _hand_out(made: Any, token: str, json: bool) -> None:
+def _hand_out(make: "Callable[[Known, str], tuple[Credential, str]]", json: bool) -> None:
+    """Have a credential made, kept and audited; print it with its password, this once."""
+    from hub import audit, credentials
+    from hub.clock import now_ns
+    from schemas.times import format_time
+
+    settings = _installation()
+    known = credentials.load(settings.data)
+    made, token = make(known, format_time(now_ns()))
+    credentials.save(settings.data, known)
+    audit.note(settings.data, audit.by_command("credential", made.user))
     if json:
         dump({"user": made.user, "password": token, "hospitals": made.hospitals})
         return
@@ -56,18 +71,14 @@ def add_credential(
     json: Json = False,
 ) -> None:
     """Make a credential; its password is shown once. A running broker knows it within a second."""
-    from hub import audit, credentials
-    from hub.clock import now_ns
-    from schemas.times import format_time
+    from hub import credentials
 
-    settings = _installation()
-    known = credentials.load(settings.data)
-    if any(c.name == name for c in known.credentials):
-        raise SettingsError(f"credential {name!r} exists: `vigil credential rotate {name}`")
-    made, token = credentials.add(known, name, kind, tuple(hospital or ()), format_time(now_ns()))
-    credentials.save(settings.data, known)
-    audit.note(settings.data, audit.by_command("credential", made.user))
-    _hand_out(made, token, json)
+    def make(known: credentials.Known, made_at: str) -> tuple[credentials.Credential, str]:
+        if any(c.name == name for c in known.credentials):
+            raise SettingsError(f"credential {name!r} exists: `vigil credential rotate {name}`")
+        return credentials.add(known, name, kind, tuple(hospital or ()), made_at)
+
+    _hand_out(make, json)
 
 
 @credential.command("rotate")
@@ -75,16 +86,9 @@ def rotate_credential(
     name: Annotated[str, typer.Argument(help="Which one.")], json: Json = False
 ) -> None:
     """Make its successor, valid beside it; revoke the old once the device uses the new."""
-    from hub import audit, credentials
-    from hub.clock import now_ns
-    from schemas.times import format_time
+    from hub import credentials
 
-    settings = _installation()
-    known = credentials.load(settings.data)
-    made, token = credentials.rotate(known, name, format_time(now_ns()))
-    credentials.save(settings.data, known)
-    audit.note(settings.data, audit.by_command("credential", made.user))
-    _hand_out(made, token, json)
+    _hand_out(lambda known, made_at: credentials.rotate(known, name, made_at), json)
 
 
 @credential.command("revoke")

@@ -16,13 +16,13 @@ from msgspec import Struct
 from hub import secret_files
 from schemas.access import Bearer, Permissions, Service, bearer_permissions, service_permissions
 from schemas.errors import SettingsError
+from schemas.topics import check_level
 
 FILE = "broker.json"
 OWN_ADDRESSES = ("127.0.0.1", "localhost", "::1")
 COST = 4
 """Tokens are 24 random bytes: there is nothing to guess, so nothing to slow down."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_HOSPITAL = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 
 
 class Listener(Protocol):
@@ -80,6 +80,12 @@ def save(data: Path, known: Known) -> None:
     secret_files.write(path, msgspec.json.format(msgspec.json.encode(known)))
 
 
+def written_ns(data: Path) -> int:
+    """Return when the credentials were last written; 0: never."""
+    path = data / secret_files.FOLDER / FILE
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 def read_service(data: Path, service: Service) -> str | None:
     """Return a service's password if this installation has one and we may read it."""
     path = data / secret_files.FOLDER / FILE
@@ -101,8 +107,7 @@ def add(
             f"credential {name[:40]!r}: 1-32 of a-z, 0-9, '-', not the name of a service"
         )
     for hospital in hospitals:
-        if not _HOSPITAL.fullmatch(hospital) or hospital == "hub":
-            raise SettingsError(f"hospital {hospital[:60]!r}: write it as in the topics")
+        check_level("hospital", hospital)
     if not hospitals:
         raise SettingsError("a credential is for a hospital, or some: give --hospital")
     token = secrets.token_urlsafe(24)
@@ -115,11 +120,9 @@ def add(
 
 def revoke(known: Known, user: str) -> list[Credential]:
     """Take away one user, or with a bare name all of its credentials; return them."""
-    gone = [c for c in known.credentials if user in (c.user, c.name)]
+    gone = [c for c in known.credentials if user == (c.user if "." in user else c.name)]
     if not gone:
         raise SettingsError(f"credential {user[:40]!r}: there is none; `vigil credential list`")
-    if any(c.user == user for c in gone) and "." in user:
-        gone = [c for c in gone if c.user == user]
     known.credentials = [c for c in known.credentials if c not in gone]
     return gone
 

@@ -15,6 +15,7 @@ from typing import LiteralString
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg_pool import PoolTimeout
 
 from hub import arrays
 from hub.vault import Vault
@@ -23,6 +24,8 @@ from schemas.errors import StoreError
 log = structlog.get_logger()
 
 BACKOFF_MAX_S = 5.0
+AWAY = (psycopg.OperationalError, PoolTimeout)
+"""What says that the database is not there now."""
 MIGRATION_LOCK = 7_470_126
 PLAIN, TIMESCALE = "postgresql", "timescaledb"
 OPTIONS = "-c statement_timeout=30000 -c timezone=UTC -c application_name=vigil"
@@ -90,6 +93,15 @@ def migrations(flavour: str) -> list[tuple[str, str, str]]:
     )
     texts = [(name, folder.joinpath(name).read_text("utf-8")) for name in found]
     return [(name, sha256(text.encode()).hexdigest(), text) for name, text in texts]
+
+
+async def applied(connection: AsyncConnection) -> list[str]:
+    """Return the names of the migrations that were applied, in order; none of an empty database."""
+    there = await (await connection.execute("SELECT to_regclass('migration')")).fetchone()
+    if there is None or there[0] is None:
+        return []
+    rows = await connection.execute("SELECT name FROM migration ORDER BY name")
+    return [name for (name,) in await rows.fetchall()]
 
 
 async def flavour_of(connection: AsyncConnection) -> str:

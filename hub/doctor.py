@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.clock import now_ns
-from hub.database import PLAIN, TIMESCALE, connect, flavour_of, migrations
+from hub.database import PLAIN, TIMESCALE, applied, connect, flavour_of, migrations
 from hub.health import VERSION
 from hub.reads import fetch
 from hub.room import hours_left, look_at_broker, read_points
@@ -32,7 +32,6 @@ async def examine(settings: Settings) -> dict[str, Any]:
     found["broker"], found["services"] = await _broker(settings)
     found["database"] = await _database(settings)
     found["disk"] = _disk(settings)
-    room = found["services"].pop("broker", None)
     nothing = "error" in found["broker"] and "error" in found["database"]
     problems = [
         *("nothing is running here: start `vigil up`" for _ in [0] if nothing),
@@ -54,7 +53,7 @@ async def examine(settings: Settings) -> dict[str, Any]:
             for _ in [0]
             if found["disk"]["free_gb"] < DISK_LOW_GB
         ),
-        *(room["detail"] for _ in [0] if room and room["state"] == "degraded"),
+        *(found["broker"]["warning"] for _ in [0] if found["broker"].get("warning")),
     ]
     found["problems"] = problems
     found["ok"] = not problems
@@ -74,10 +73,12 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
         health = {}
     if settings.broker.url is None:
         broker |= await asyncio.to_thread(_varz, settings.broker.monitor_port)
+        if "broker" in health and (now_ns() - health["broker"].at_ns) / S < STALE_S:
+            broker["warning"] = health["broker"].detail
     services: dict[str, dict[str, Any]] = {}
-    forwards = ["forwarder"] if settings.edge.hub is not None else []
-    room = ["broker"] if settings.broker.url is None else []
-    for name in [*SERVICES, *forwards, *room]:
+    forwards = ["forwarder"] if settings.is_edge else []
+    gateways = sorted(name for name in health if name.startswith("gateway-"))
+    for name in [*SERVICES, *forwards, *gateways]:
         said = health.get(name)
         if said is None:
             services[name] = {"state": "unknown", "detail": "has never reported", "counters": {}}
@@ -120,23 +121,18 @@ async def _database(settings: Settings) -> dict[str, Any]:
         async with await connect(settings.database_address) as connection:
             row = await (
                 await connection.execute(
-                    "SELECT current_setting('server_version'),"
-                    " pg_database_size(current_database()), to_regclass('migration') IS NOT NULL"
+                    "SELECT current_setting('server_version'), pg_database_size(current_database())"
                 )
             ).fetchone()
             assert row is not None
             out |= {"version": row[0], "size_mb": round(row[1] / 2**20, 1)}
-            applied: set[str] = set()
-            flavour = PLAIN
-            if row[2]:
-                flavour = await flavour_of(connection)
-                rows = await (await connection.execute("SELECT name FROM migration")).fetchall()
-                applied = {name for (name,) in rows}
+            known = await applied(connection)
+            flavour = await flavour_of(connection) if known else PLAIN
             out["tables"] = flavour
             out["timescaledb"] = await _timescaledb(connection, flavour)
             names = [name for name, _, _ in migrations(flavour)]
-            out["migration"] = max(applied, default="none")
-            out["pending"] = [name for name in names if name not in applied]
+            out["migration"] = max(known, default="none")
+            out["pending"] = [name for name in names if name not in known]
             if not out["pending"]:
                 out["beds"] = await fetch(connection, "select_beds")
                 out["device_clocks"] = await fetch(connection, "select_clocks", limit=CLOCKS_SHOWN)

@@ -157,10 +157,10 @@ def _write_access(folder: Path, user: pwd.struct_passwd | None, *, demo: bool) -
         os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def postgres_command(settings: Settings, *, demo: bool = False) -> Command:
+def postgres_command(settings: Settings) -> Command:
     """Create the database cluster if there is none and return the server's command.
 
-    ``demo``: whoever is on this machine may look into it without a password.
+    In the demo whoever is on this machine may look into it without a password.
     """
     folder = (settings.data / "database").resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -206,7 +206,7 @@ def postgres_command(settings: Settings, *, demo: bool = False) -> Command:
     if not known:
         path = secret_files.folder_of(settings.data) / secret_files.DATABASE
         secret_files.write(path, password.encode())
-    _write_access(folder, user, demo=demo)
+    _write_access(folder, user, demo=settings.demo)
     options = {
         "listen_addresses": "127.0.0.1",
         "port": str(settings.database.port),

@@ -16,19 +16,13 @@ from schemas.codec import encode_json
 from schemas.topics import REJECTED_TOPIC
 
 PERIOD_S = 1.0
+_HEAD = r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
 FORBIDDEN = re.compile(
-    r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
-    r"(?P<what>Publish|Subscription) Violation - "
+    _HEAD + r"(?P<what>Publish|Subscription) Violation - "
     r'(?:User "(?P<user>[^"]*)", )?Subject "(?P<subject>[^"]*)"'
 )
-STRANGER = re.compile(
-    r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
-    r'authentication error(?: - User "(?P<user>[^"]*)")?'
-)
-REFUSED = re.compile(
-    r'\[ERR\] (?P<address>[\d.:\[\]a-f]+) - mid:\d+ - "(?P<client>[^"]*)" - '
-    r"maximum payload exceeded: (?P<size>\d+) vs (?P<limit>\d+)"
-)
+STRANGER = re.compile(_HEAD + r'authentication error(?: - User "(?P<user>[^"]*)")?')
+REFUSED = re.compile(_HEAD + r"maximum payload exceeded: (?P<size>\d+) vs (?P<limit>\d+)")
 
 
 def count(state: RejectState, lines: str, at_ns: int) -> None:

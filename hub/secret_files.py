@@ -33,19 +33,21 @@ def write(path: Path, content: bytes) -> None:
     fresh.replace(path)
 
 
-def key(data: Path, name: str, given: Path | None = None) -> bytes:
-    """Return the key in the file ``given``, else our own, made at first use: 32 bytes."""
+def key(data: Path, name: str) -> bytes:
+    """Return one of our own keys: 32 bytes, made at first use."""
+    return keys(data, name)[0]
+
+
+def keys(data: Path, name: str, given: Path | None = None) -> list[bytes]:
+    """Return the keys in the file ``given``, else in one of our own, made at first use.
+
+    Newest first; in the file a line each, 64 hexadecimal digits.
+    """
     path = given or folder_of(data) / name
     if not path.exists():
         if given is not None:
             raise SettingsError(f"key file {given}: not there; make it with 32 random bytes as hex")
         _create(path)
-    return keys(data, name, given)[0]
-
-
-def keys(data: Path, name: str, given: Path | None = None) -> list[bytes]:
-    """Return all keys of a file, newest first: a line each, 64 hexadecimal digits."""
-    path = given or folder_of(data) / name
     try:
         found = [bytes.fromhex(line) for line in path.read_text("utf-8").split()]
     except ValueError:

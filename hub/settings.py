@@ -137,6 +137,27 @@ class EdgeSettings(_Section):
     )
 
 
+class GatewaySettings(_Section):
+    """The HL7 gateway: bedside monitors over MLLP (``vigil gateway hl7``)."""
+
+    hospital: str | None = Field(
+        None, description="whose monitors connect; given, `vigil up` starts the gateway"
+    )
+    host: str = Field("127.0.0.1", description="address that monitors connect to")
+    port: int = Field(2575, ge=0, le=65535, description="its port")
+    beds: Path | None = Field(
+        None, description="beds.toml: which words, devices, addresses are which bed"
+    )
+    profiles: Path | None = Field(None, description="folder of further profiles (*.toml)")
+    timezone: str = Field(
+        "Asia/Shanghai", description="zone of devices' times that say none (IANA name)"
+    )
+    max_connections: int = Field(1_000, ge=1, le=20_000, description="monitors at once")
+    hold_s: float = Field(
+        10, ge=1, le=120, description="so long a message waits for a broker that is away"
+    )
+
+
 class OidcSettings(_Section):
     """Signing in with the hospital's identity provider (OpenID Connect); off without ``issuer``."""
 
@@ -175,6 +196,7 @@ class Settings(BaseSettings):
     notifier: NotifierSettings = NotifierSettings()
     oidc: OidcSettings = OidcSettings()
     edge: EdgeSettings = EdgeSettings()
+    gateway: GatewaySettings = GatewaySettings()
 
     @property
     def broker_address(self) -> str:
@@ -191,6 +213,11 @@ class Settings(BaseSettings):
         if broker.tls_clients:
             ours |= {"cert": broker.tls_cert, "key": broker.tls_key}
         return f"mqtts://{who}localhost:{broker.port}?{urlencode(ours)}"
+
+    @property
+    def is_edge(self) -> bool:
+        """Whether this judges for one hospital and forwards to a hub."""
+        return self.edge.hub is not None
 
     @property
     def database_address(self) -> str:

@@ -72,7 +72,6 @@ class Supervisor:
     console: Console
     environment: dict[str, str]
     children: list[Child] = field(default_factory=list)
-    demo: bool = False
     helpers: list[asyncio.Task[None]] = field(default_factory=list)
     stopping: bool = False
 
@@ -235,7 +234,7 @@ async def up(settings: Settings, plan: Plan, stop: asyncio.Event) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     lock = _lock(settings.data)
-    supervisor = Supervisor(settings, console, _environment(settings), demo=plan.demo)
+    supervisor = Supervisor(settings, console, _environment(settings))
     try:
         work = asyncio.create_task(_up(supervisor, plan, stop, began), name="up")
         halt = asyncio.create_task(stop.wait(), name="stop")
@@ -303,6 +302,9 @@ async def _up(
         supervisor.say(f"  edge of   {hub.hostname}:{hub.port}, for {settings.edge.hospital}")
     for line in _broker_lines(settings):
         supervisor.say(f"  broker    {line}")
+    told = settings.gateway
+    if told.hospital is not None:
+        supervisor.say(f"  hl7       mllp://{told.host}:{told.port}, monitors of {told.hospital}")
     supervisor.say(f"  data      {settings.data}\n")
     if plan.demo:
         return await _demo(supervisor, plan, url, stop)
@@ -330,18 +332,18 @@ def _broker_lines(settings: Settings) -> list[str]:
 async def _reload(supervisor: Supervisor, child: Child) -> None:
     """Have the broker read its credentials anew whenever they change: nobody else is cut off."""
     settings = supervisor.settings
-    known = credentials.load(settings.data)
+    written = credentials.written_ns(settings.data)
     while True:
         await asyncio.sleep(RELOAD_PERIOD_S)
+        now = credentials.written_ns(settings.data)
+        if now == written:
+            continue
+        written = now
         try:
-            now = credentials.load(settings.data)
-            if now == known:
-                continue
             embedded.nats_command(settings)
         except (SettingsError, OSError) as error:
             supervisor.say(f"[red]! credentials not read: {error}[/]")
             continue
-        known = now
         if child.process is not None and child.process.returncode is None:
             child.process.send_signal(signal.SIGHUP)
             supervisor.say("[green]✓[/] broker: credentials read anew")
@@ -370,7 +372,7 @@ async def _start_embedded(supervisor: Supervisor) -> None:
 async def _start_database(supervisor: Supervisor) -> None:
     settings, logs = supervisor.settings, supervisor.settings.data / "logs"
     embedded.check_port_free("database", "VIGIL_DATABASE__PORT", settings.database.port)
-    command = await asyncio.to_thread(embedded.postgres_command, settings, demo=supervisor.demo)
+    command = await asyncio.to_thread(embedded.postgres_command, settings)
     settings = supervisor.sign_in()
 
     async def database_ready() -> None:
@@ -469,10 +471,14 @@ async def _start_services(supervisor: Supervisor) -> None:
         ("notifier", healthy("notifier")),
         ("dashboard", listening),
     ]
-    if settings.edge.hub is not None:
+    if settings.is_edge:
         starts.append(("forwarder", healthy("forwarder")))
     for name, ready in starts:
         await supervisor.start(service_child(name, logs), ready)
+    hospital = settings.gateway.hospital
+    if hospital is not None:
+        ready = healthy(f"gateway-{hospital}")
+        await supervisor.start(service_child("gateway", logs, "hl7"), ready)
 
 
 def service_child(name: str, logs: Path, *arguments: str) -> Child:

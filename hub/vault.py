@@ -41,12 +41,11 @@ class Vault:
 
 def open_vault(data: Path, key_file: Path | None = None) -> Vault:
     """Return the vault of an installation; its key is made at the first use."""
-    secret_files.key(data, KEY_FILE, key_file)
     return Vault(secret_files.keys(data, KEY_FILE, key_file))
 
 
 def rotate_key(data: Path, key_file: Path | None = None) -> Vault:
     """Put a new key before the old ones; what is sealed anew is sealed with it."""
-    secret_files.key(data, KEY_FILE, key_file)
+    secret_files.keys(data, KEY_FILE, key_file)  # there is one to begin with
     secret_files.add_key(data, KEY_FILE, key_file)
     return open_vault(data, key_file)

@@ -90,87 +90,23 @@ class Register:
             self._sent.popitem(last=False)
 
 
-class Spool:
-    """One durable session at the edge, worked off in order; what the hub has is acknowledged."""
+class Lanes:
+    """Connections to the hub on which a topic keeps its order; what was sent is not sent again."""
 
-    def __init__(
-        self,
-        source: Connection,
-        targets: list[Connection],
-        register: Register,
-        window_bytes: int,
-        *,
-        after: "Spool | None" = None,
-    ) -> None:
-        self._source = source
+    def __init__(self, targets: list[Connection], register: Register) -> None:
         self._targets = targets
         self._register = register
-        self._window = window_bytes
-        self._after = after
-        self.follower: Spool | None = None
-        if after is not None:
-            after.follower = self
-        self._queue: deque[Envelope] = deque()
-        self._mids: dict[int, bytes] = {}
-        self._waiting = 0
-        self._under_way = 0
-        self.sent = self.known = 0
+        self.sent = 0
 
-    @property
-    def waiting(self) -> int:
-        """How many messages wait or are on their way."""
-        return self._waiting
-
-    @property
-    def oldest(self) -> Envelope | None:
-        """What has waited longest and is not on its way."""
-        return self._queue[0] if self._queue else None
-
-    async def run(self) -> None:
-        """Take what the journal has, until a broker is lost."""
-        async for envelopes in self._source.batches():
-            for envelope in envelopes:
-                key = key_of(envelope)
-                if envelope.again and self._mids.get(envelope.mid) == key:
-                    continue  # the broker says again what waits here
-                self._mids[envelope.mid] = key
-                self._waiting += 1
-                self._queue.append(envelope)
-            self.push()
-
-    def push(self) -> None:
-        """Send what fits into the window; waveforms wait while numerics of before do."""
-        while self._queue and self._under_way < self._window:
-            if self._after is not None and self._after.oldest is not None:
-                return
-            envelope = self._queue.popleft()
-            self._under_way += len(envelope.payload)
-            self._send(envelope).add_done_callback(partial(self._arrived, envelope))
-
-    def _send(self, envelope: Envelope) -> asyncio.Future[None]:
+    def send(self, key: bytes, envelope: Envelope) -> asyncio.Future[None]:
         """Send a message, unless it is on its way or has arrived; return the hub's word on it."""
-        key = key_of(envelope)
         done = self._register.find(key)
         if done is None:
             target = self._targets[crc32(envelope.topic.encode()) % len(self._targets)]
             done = target.publish_soon(envelope.topic, envelope.payload)
             self._register.add(key, done)
             self.sent += 1
-        else:
-            self.known += 1
         return done
-
-    def _arrived(self, envelope: Envelope, done: asyncio.Future[None]) -> None:
-        self._under_way -= len(envelope.payload)
-        self._waiting -= 1
-        if self._mids.get(envelope.mid) == key_of(envelope):
-            del self._mids[envelope.mid]
-        if done.cancelled() or done.exception() is not None:
-            return  # the line is lost: the journal sends it again
-        self._source.ack([envelope.mid])
-        self.push()
-        if self.follower is not None and self.oldest is None:
-            self.follower.push()
 
 
 class Newest:
@@ -198,16 +134,18 @@ class Newest:
         return known is None or not known[2]
 
 
-class AlertSpool(Spool):
+class AlertLane:
     """Alert events: each to the ledger once by its id; on screens the newest of an alert stays."""
 
-    def __init__(self, source: Connection, target: Connection, window: int, newest: Newest) -> None:
-        super().__init__(source, [target], Register(), window)
+    def __init__(self, target: Connection, newest: Newest) -> None:
+        self._target = target
         self._newest = newest
+        self.sent = 0
 
-    def _send(self, envelope: Envelope) -> asyncio.Future[None]:
+    def send(self, _: bytes, envelope: Envelope) -> asyncio.Future[None]:
+        """Send an event, and after an older one the newest anew; return the hub's word on it."""
         self.sent += 1
-        target, topic = self._targets[0], envelope.topic
+        target, topic = self._target, envelope.topic
         if not envelope.payload:  # takes back what the broker kept, if it is over
             if self._newest.ended(topic):
                 return target.publish_soon(topic, b"", retain=True)
@@ -229,6 +167,79 @@ def _done() -> asyncio.Future[None]:
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     done.set_result(None)
     return done
+
+
+class Spool:
+    """One durable session at the edge, worked off in order; what the hub has is acknowledged."""
+
+    def __init__(
+        self,
+        source: Connection,
+        sender: Lanes | AlertLane,
+        window_bytes: int,
+        *,
+        after: "Spool | None" = None,
+    ) -> None:
+        self._source = source
+        self._sender = sender
+        self._window = window_bytes
+        self._after = after
+        self.follower: Spool | None = None
+        if after is not None:
+            after.follower = self
+        self._queue: deque[tuple[bytes, Envelope]] = deque()
+        self._mids: dict[int, bytes] = {}
+        self._waiting = 0
+        self._under_way = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait or are on their way."""
+        return self._waiting
+
+    @property
+    def oldest(self) -> Envelope | None:
+        """What has waited longest and is not on its way."""
+        return self._queue[0][1] if self._queue else None
+
+    @property
+    def sent(self) -> int:
+        """How many messages went to the hub."""
+        return self._sender.sent
+
+    async def run(self) -> None:
+        """Take what the journal has, until a broker is lost."""
+        async for envelopes in self._source.batches():
+            for envelope in envelopes:
+                key = key_of(envelope)
+                if envelope.again and self._mids.get(envelope.mid) == key:
+                    continue  # the broker says again what waits here
+                self._mids[envelope.mid] = key
+                self._waiting += 1
+                self._queue.append((key, envelope))
+            self.push()
+
+    def push(self) -> None:
+        """Send what fits into the window; waveforms wait while numerics of before do."""
+        while self._queue and self._under_way < self._window:
+            if self._after is not None and self._after.oldest is not None:
+                return
+            key, envelope = self._queue.popleft()
+            self._under_way += len(envelope.payload)
+            done = self._sender.send(key, envelope)
+            done.add_done_callback(partial(self._arrived, key, envelope))
+
+    def _arrived(self, key: bytes, envelope: Envelope, done: asyncio.Future[None]) -> None:
+        self._under_way -= len(envelope.payload)
+        self._waiting -= 1
+        if self._mids.get(envelope.mid) == key:
+            del self._mids[envelope.mid]
+        if done.cancelled() or done.exception() is not None:
+            return  # the line is lost: the journal sends it again
+        self._source.ack([envelope.mid])
+        self.push()
+        if self.follower is not None and self.oldest is None:
+            self.follower.push()
 
 
 class Live:
@@ -351,9 +362,9 @@ class Forwarder:
                 for name, filters in sessions(hospital)
             ]
             register, window = Register(), edge.window_kb * 1024
-            alerts = AlertSpool(durable[0], alerts_up, window, self._newest)
-            judged = Spool(durable[1], [numerics_up], register, window)
-            drawings = Spool(durable[2], lanes, register, window, after=judged)
+            alerts = Spool(durable[0], AlertLane(alerts_up, self._newest), window)
+            judged = Spool(durable[1], Lanes([numerics_up], register), window)
+            drawings = Spool(durable[2], Lanes(lanes, register), window, after=judged)
             self._spools = [alerts, judged, drawings]
             self._lives = [Live(made, live, register), Live(drawn, waves_live, register)]
             self._up = True

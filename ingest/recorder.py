@@ -29,13 +29,13 @@ from schemas.codec import decode_alert, decode_judged, decode_rejected
 from schemas.errors import DecodeError
 from schemas.judged import pack, unpack
 from schemas.times import MS
-from schemas.topics import ALERTS_FILTER, JUDGED_FILTER, REJECTED_TOPIC
+from schemas.topics import ALERTS_FILTER, JUDGED_FILTER, REJECTED_FILTER
 from schemas.wire import JudgedBatch, Rejected
 
 log = structlog.get_logger()
 
 CLIENT_ID = "vigil-recorder"
-FILTERS = (JUDGED_FILTER, ALERTS_FILTER, REJECTED_TOPIC)
+FILTERS = (JUDGED_FILTER, ALERTS_FILTER, REJECTED_FILTER)
 ROLL_PERIOD_S = 10.0
 KEEP_PERIOD_S = 3600.0
 PACK_PERIOD_S, PACK_PAUSE_S = 60.0, 0.5
@@ -163,7 +163,7 @@ class Recorder:
         batch = self._batch
         batch.mids.append(envelope.mid)
         try:
-            if envelope.topic == REJECTED_TOPIC:
+            if envelope.topic.endswith("/rejected"):
                 batch.rejected.extend(decode_rejected(envelope.payload))
             elif envelope.topic.endswith("/judged"):
                 judged = decode_judged(envelope.payload)

@@ -34,6 +34,7 @@ class Service(StrEnum):
     DASHBOARD = "dashboard"
     SIMULATOR = "simulator"
     FORWARDER = "forwarder"
+    GATEWAY = "gateway"
     LOCAL = "local"
 
 
@@ -65,7 +66,8 @@ def bearer_permissions(bearer: Bearer, hospitals: tuple[str, ...]) -> Permission
         sent = _of(hospitals, ("judged", "config.line")) + _beds(hospitals, ("alerts.*", "waves.*"))
         heard = _beds(hospitals, ("commands", "observations")) + _of(hospitals, ("config.care",))
         return Permissions(sent, (*heard, f"{_ROOT}.hub.config.rules", QOS_1_DELIVERIES))
-    return Permissions(_beds(hospitals, _MEASURED), ())
+    said = [*_of(hospitals, ("rejected",)), *(f"{_ROOT}.hub.health.gateway-{h}" for h in hospitals)]
+    return Permissions((*_beds(hospitals, _MEASURED), *said), ())
 
 
 def service_permissions(service: Service) -> Permissions:
@@ -77,7 +79,14 @@ def service_permissions(service: Service) -> Permissions:
     rejected = f"{_ROOT}.hub.rejected"
     table = {
         Service.INTAKE: ((*judged, *alerts, rejected, health), (*raw, *config)),
-        Service.RECORDER: ((rejected, health), (*judged, *alerts, *waves, rejected)),
+        Service.RECORDER: (
+            (rejected, health),
+            (*judged, *alerts, *waves, *_of(_ALL, ("rejected",))),
+        ),
+        Service.GATEWAY: (
+            (*_beds(_ALL, _MEASURED), *_of(_ALL, ("rejected",)), f"{_ROOT}.hub.health.*"),
+            (),
+        ),
         Service.NOTIFIER: ((*judged, health), (*alerts, *config)),
         Service.DASHBOARD: (
             (*_beds(_ALL, ("commands", "observations")), *config, health),

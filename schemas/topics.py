@@ -11,6 +11,7 @@
     vigil/v1/{hospital}/config/care                     console → intake, retained
     vigil/v1/{hospital}/config/presence                 console → intake, every few seconds
     vigil/v1/hub/config/rules                           console → intake, retained
+    vigil/v1/{hospital}/rejected                        gateway → recorder
     vigil/v1/hub/rejected                               intake  → recorder
     vigil/v1/hub/health/{service}                       services → doctor, console, retained
 
@@ -34,6 +35,7 @@ RULES_TOPIC = f"{ROOT}/hub/config/rules"
 FIVE_LEVELS_FILTER = f"{ROOT}/+/+/+"
 """Health and configuration together: a session's filters share one allowance, so few are many."""
 REJECTED_TOPIC = f"{ROOT}/hub/rejected"
+REJECTED_FILTER = f"{ROOT}/+/rejected"
 HEALTH_FILTER = f"{ROOT}/hub/health/+"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
@@ -80,13 +82,18 @@ def check_bed(bed: str) -> str:
     if len(levels) != 3:
         raise TopicError("topic", f"bed {bed[:200]!r}: write it as hospital/unit/bed")
     for field, level in zip(("hospital", "unit", "bed"), levels, strict=True):
-        if not _NAME.fullmatch(level) or (field == "hospital" and level in _RESERVED):
-            raise TopicError(
-                "topic",
-                f"topic level {field} is {level[:60]!r}: use 1-48 of a-z, 0-9 and '-', "
-                "starting with a letter or digit; 'hub' is reserved",
-            )
+        check_level(field, level)
     return bed
+
+
+def check_level(field: str, level: str) -> None:
+    """Raise TopicError unless a topic's level can name a hospital, unit or bed (``field``)."""
+    if not _NAME.fullmatch(level) or (field == "hospital" and level in _RESERVED):
+        raise TopicError(
+            "topic",
+            f"topic level {field} is {level[:60]!r}: use 1-48 of a-z, 0-9 and '-', "
+            "starting with a letter or digit; 'hub' is reserved",
+        )
 
 
 @lru_cache(maxsize=20_000)
@@ -107,6 +114,11 @@ def parse_topic(topic: str) -> Topic:
             "topic", f"topic level kind is {levels[5][:60]!r}: one of {', '.join(Kind)}"
         ) from None
     return Topic(levels[2], bed, kind, "/".join(levels[6:]))
+
+
+def rejected_topic(hospital: str) -> str:
+    """Return where a hospital's gateway says what it could not take."""
+    return f"{ROOT}/{hospital}/rejected"
 
 
 def format_topic(bed: str, kind: Kind, tail: str = "") -> str:

@@ -160,7 +160,100 @@ COMMON: tuple[Vital, ...] = (
 """Vitals with a column of their own, in the order of their nibble in the status columns. Append
 only; with a migration that adds the columns. Any other vital is kept in a narrow table."""
 
+
+def _rare(  # noqa: PLR0913 - what a vital is
+    name: str,
+    unit: str,
+    bounds: tuple[float, float],
+    words: tuple[str, str],
+    mdc: int | None = None,
+    *,
+    loinc: str | None = None,
+    decimals: int = 0,
+    interval_s: float = 1,
+) -> Vital:
+    low, high = bounds
+    unit_zh = {"/min": "次/分", "Cel": "℃", "mm[Hg]": "mmHg", "cm[H2O]": "cmH₂O"}.get(unit, unit)
+    return Vital(name, unit, low, high, interval_s, *words, unit_zh, mdc, loinc, decimals)
+
+
+_LEADS = (
+    *(("i", "I", 131841), ("ii", "II", 131842), ("iii", "III", 131901), ("avr", "aVR", 131902)),
+    *(("avl", "aVL", 131903), ("avf", "aVF", 131904), ("v1", "V1", 131843), ("v2", "V2", None)),
+    *(("v3", "V3", None), ("v4", "V4", None), ("v5", "V5", None), ("v6", "V6", None)),
+    ("v", "V", None),
+)
+RARE: tuple[Vital, ...] = (
+    _rare("rr_pleth", "/min", (0, 150), ("呼吸频率(脉搏波)", "Resp. rate (pleth)"), 151658),
+    _rare("rr_airflow", "/min", (0, 150), ("呼吸频率(气流)", "Resp. rate (airflow)"), 151570),
+    _rare("rr_acoustic", "/min", (0, 150), ("呼吸频率(声学)", "Resp. rate (acoustic)"), 151650),
+    _rare("vent_rr", "/min", (0, 150), ("呼吸频率(呼吸机)", "Resp. rate (ventilator)"), 151586),
+    _rare("vent_rr_spont", "/min", (0, 150), ("自主呼吸频率", "Spontaneous resp. rate"), 152498),
+    *(
+        _rare(name, "Cel", (15, 46), words, mdc, loinc=loinc, decimals=1, interval_s=60)
+        for name, words, mdc, loinc in (
+            ("temp_2", ("体温 2", "Temperature 2"), 150344, None),
+            ("temp_3", ("体温 3", "Temperature 3"), 150344, None),
+            ("temp_4", ("体温 4", "Temperature 4"), 150344, None),
+            ("temp_core", ("核心温度", "Core temperature"), 150368, "8329-5"),
+            ("temp_skin", ("皮肤温度", "Skin temperature"), 150388, "39106-0"),
+            ("temp_tympanic", ("耳温", "Tympanic temperature"), 150392, None),
+            ("temp_rectal", ("直肠温度", "Rectal temperature"), 188420, None),
+            ("temp_oral", ("口腔温度", "Oral temperature"), 188424, None),
+            ("temp_axilla", ("腋下温度", "Axillary temperature"), 188452, None),
+            ("temp_blood", ("血液温度", "Blood temperature"), None, None),
+        )
+    ),
+    _rare("temp_diff", "Cel", (-25, 25), ("温差", "Temperature difference"), decimals=1),
+    *(
+        _rare(f"{site}_{part}", "mm[Hg]", (0, 320), (f"{zh}{zh_part}", f"{en} {part}"), mdc)
+        for site, zh, en, base in (
+            ("ao", "主动脉", "Aortic", 150028),
+            ("uap", "脐动脉", "Umbilical artery", 150056),
+            ("fap", "股动脉", "Femoral artery", None),
+        )
+        for i, (part, zh_part) in enumerate(
+            (("sys", "收缩压"), ("dia", "舒张压"), ("mean", "平均压")), start=1
+        )
+        for mdc in (None if base is None else base + i,)
+    ),
+    _rare("abp_2_sys", "mm[Hg]", (20, 320), ("有创收缩压 2", "ABP 2 systolic")),
+    _rare("abp_2_dia", "mm[Hg]", (5, 250), ("有创舒张压 2", "ABP 2 diastolic")),
+    _rare("abp_2_mean", "mm[Hg]", (5, 280), ("有创平均压 2", "ABP 2 mean")),
+    _rare("fico2", "mm[Hg]", (0, 100), ("吸入二氧化碳", "Inspired CO₂"), 151716),
+    _rare("eto2", "%", (0, 100), ("呼末氧浓度", "End-tidal O₂")),
+    _rare("icp", "mm[Hg]", (-20, 100), ("颅内压", "ICP")),
+    _rare("cpp", "mm[Hg]", (-20, 200), ("脑灌注压", "CPP")),
+    _rare("lap", "mm[Hg]", (-20, 60), ("左房压", "LAP")),
+    _rare("rap", "mm[Hg]", (-20, 60), ("右房压", "RAP")),
+    _rare("pip", "cm[H2O]", (-20, 120), ("气道峰压", "Peak airway pressure"), 151973),
+    _rare("pplat", "cm[H2O]", (-20, 120), ("平台压", "Plateau pressure"), 152424),
+    _rare("paw_mean", "cm[H2O]", (-20, 120), ("平均气道压", "Mean airway pressure"), 151975),
+    _rare("mv", "L/min", (0, 60), ("分钟通气量", "Minute volume"), decimals=1),
+    _rare("co", "L/min", (0, 30), ("心输出量", "Cardiac output"), decimals=1),
+    _rare("ci", "L/min/m2", (0, 20), ("心指数", "Cardiac index"), decimals=1),
+    _rare("bis", "1", (0, 100), ("脑电双频指数", "BIS")),
+    _rare("svo2", "%", (0, 100), ("混合静脉血氧饱和度", "SvO₂")),
+    _rare("sphb", "g/dL", (0, 30), ("血红蛋白(无创)", "SpHb"), decimals=1),
+    _rare("pvi", "%", (0, 100), ("脉搏灌注变异指数", "PVI")),
+    _rare("gcs", "{score}", (3, 15), ("格拉斯哥昏迷评分", "GCS"), 153728, loinc="9269-2"),
+    _rare("pause_rate", "/min", (0, 200), ("停搏次数", "Pauses")),
+    _rare("vpb_rate", "/min", (0, 200), ("室早次数", "Ventricular premature beats")),
+    _rare("couplet_rate", "/min", (0, 200), ("成对室早", "PVC couplets")),
+    _rare("missed_beat_rate", "/min", (0, 200), ("漏搏", "Missed beats")),
+    _rare("ront_rate", "/min", (0, 200), ("R-on-T", "R-on-T beats")),
+    _rare("sv_beats", "1", (0, 300), ("室上性搏动", "Supraventricular beats"), 148216),
+    _rare("height", "cm", (20, 260), ("身高", "Height")),
+    _rare("weight", "kg", (0.2, 400), ("体重", "Weight"), decimals=1),
+    *(
+        _rare(f"st_{lead}", "mV", (-2, 2), (f"ST段 {label}", f"ST {label}"), mdc, decimals=2)
+        for lead, label, mdc in _LEADS
+    ),
+)
+"""Vitals that are known and kept in the narrow table: what gateways make of monitors' codes."""
+
 VITALS: dict[str, Vital] = {v.name: v for v in COMMON}
+KNOWN: dict[str, Vital] = VITALS | {v.name: v for v in RARE}
 COMMON_NAMES: tuple[str, ...] = tuple(v.name for v in COMMON)
 COMMON_SLOT: dict[str, int] = {name: i for i, name in enumerate(COMMON_NAMES)}
 

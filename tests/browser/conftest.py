@@ -59,7 +59,7 @@ def sign_in(hub, browser):
         page = context.new_page()
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(f"http://127.0.0.1:{hub.settings.dashboard.port}/")
+        page.goto(f"{hub.address}/")
         page.get_by_label("用户名").fill(name)
         page.get_by_label("密码").fill("long enough")
         page.get_by_role("button", name="登录").click()

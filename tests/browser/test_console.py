@@ -248,7 +248,7 @@ def test_what_is_not_as_usual_with_a_patient_stands_on_the_bed(hub, sign_in, mon
         monitor.numerics(bed, seq, {"hr": 80, "spo2": 97}, boot="care")
     page = sign_in()
     expect(tile(page, bed).locator(".score")).to_have_text("未评分")
-    page.goto(f"http://127.0.0.1:{hub.settings.dashboard.port}/bed/{bed}")
+    page.goto(f"{hub.address}/bed/{bed}")
     care = page.locator(".care")
     for words in ("未评分", "治疗限制: DNI", "COPD", "< 85", "li"):
         expect(care).to_contain_text(words)

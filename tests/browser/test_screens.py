@@ -55,7 +55,7 @@ def monitor(hub):
 
 @pytest.fixture
 def base(hub):
-    return f"http://127.0.0.1:{hub.settings.dashboard.port}/"
+    return f"{hub.address}/"
 
 
 def send(monitor, bed, boot, seconds=60, **values):

@@ -20,10 +20,10 @@ from typing import Any
 import httpx
 import psycopg
 from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
 
 from tests.chaos import faults
 from tests.chaos.faults import FAULTS, Scene
+from tests.support.browser import browser, open_socket, sign_in
 from tests.support.hub import Hub, free_port
 from tests.support.line import Line
 
@@ -44,28 +44,16 @@ class Wall:
 
     def run(self) -> None:
         """Sign in, look, and come back when the console is gone."""
-        base = f"http://127.0.0.1:{self.hub.settings.dashboard.port}"
-        cookie = ""
-        while not self.stopping:
-            try:
-                if not cookie:
-                    cookie = self._sign_in(base)
-                with connect(
-                    base.replace("http", "ws") + "/ws/wall",
-                    additional_headers={"Cookie": cookie},
-                    origin=base,
-                    max_size=None,
-                    open_timeout=3,
-                ) as socket:
-                    while not self.stopping:
-                        self._take(json.loads(socket.recv(timeout=5)))
-            except (OSError, WebSocketException, TimeoutError, httpx.HTTPError):
-                time.sleep(0.2)
-
-    def _sign_in(self, base: str) -> str:
-        form = {"username": "chaos", "password": "long enough"}
-        answer = httpx.post(f"{base}/login", data=form, headers={"Origin": base}, timeout=3)
-        return "; ".join(f"{k}={v}" for k, v in answer.cookies.items())
+        with browser(self.hub.address, timeout=3) as client:
+            while not self.stopping:
+                try:
+                    if "vigil_session" not in client.cookies:
+                        sign_in(client, "chaos")
+                    with open_socket(client, "/ws/wall", max_size=None, open_timeout=3) as socket:
+                        while not self.stopping:
+                            self._take(json.loads(socket.recv(timeout=5)))
+                except (OSError, WebSocketException, TimeoutError, httpx.HTTPError):
+                    time.sleep(0.2)
 
     def _take(self, frame: dict[str, Any]) -> None:
         self.statuses.add(frame["status"])

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-import httpx
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from websockets.sync.client import connect
 
+from tests.support.browser import browser as browser_at
+from tests.support.browser import open_socket
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
 from tests.support.readings import PACK_FILE
@@ -81,9 +81,7 @@ def stranger(ward, request):
 
 @pytest.fixture
 def browser(ward):
-    base = f"http://127.0.0.1:{ward.settings.dashboard.port}"
-    with httpx.Client(base_url=base, headers={"Origin": base}, timeout=20) as client:
-        client.post("/login", data={"username": "li", "password": "long enough"})
+    with browser_at(ward.address, "li", timeout=20) as client:
         yield client
 
 
@@ -251,11 +249,7 @@ def test_console_that_is_open_is_a_receiver(ward, browser):
     run(ward, "care", "ladder", "--unit", unit, "--by", "lead")
     place = f"{unit}/unit"
     ward.wait("nobody is there", lambda: events(ward, place, kind="fired"), timeout=60)
-    cookie = "; ".join(f"{c.name}={c.value}" for c in browser.cookies.jar)
-    url = f"ws://127.0.0.1:{ward.settings.dashboard.port}/ws/wall"
-    with connect(
-        url, additional_headers={"Cookie": cookie}, origin=str(browser.base_url).rstrip("/")
-    ):
+    with open_socket(browser, "/ws/wall"):
         ward.wait("somebody is", lambda: events(ward, place, kind="resolved"))
 
 

@@ -4,12 +4,14 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from tests.support.browser import browser, cookies
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
 
@@ -43,39 +45,33 @@ def hub(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def base(hub):
-    return f"http://127.0.0.1:{hub.settings.dashboard.port}"
+    return hub.address
 
 
 @pytest.fixture
 def person(hub, base):
     """Return a function that signs somebody in."""
-    clients = []
+    with ExitStack() as stack:
 
-    def enter(name):
-        client = httpx.Client(base_url=base, headers={"Origin": base}, timeout=SERVER_SLOWEST_S)
-        clients.append(client)
-        answer = client.post("/login", data={"username": name, "password": "long enough"})
-        assert answer.status_code == 303
-        hub.wait("the bed is known", lambda: client.get(BED).status_code == 200)
-        return client
+        def enter(name):
+            client = stack.enter_context(browser(base, name, timeout=SERVER_SLOWEST_S))
+            hub.wait("the bed is known", lambda: client.get(BED).status_code == 200)
+            return client
 
-    yield enter
-    for client in clients:
-        client.close()
+        yield enter
 
 
 @pytest.mark.timeout(600)
 def test_no_generated_request_makes_the_server_fail(person, base):
     """Schemathesis over the whole OpenAPI, as the account that may most."""
     boss = person("boss")
-    cookie = "; ".join(f"{k}={v}" for k, v in boss.cookies.items())
     command = Path(sys.executable).parent / "schemathesis"
     done = subprocess.run(
         [
             str(command),
             "run",
             f"{base}/openapi.json",
-            *("--header", f"Cookie: {cookie}", "--header", f"Origin: {base}"),
+            *("--header", f"Cookie: {cookies(boss)}", "--header", f"Origin: {base}"),
             *("--checks", "not_a_server_error", "--max-examples", "8", "--seed", "1"),
             *("--exclude-path-regex", "^/(logout|login|password|oidc|api/access/sessions)"),
             *("--rate-limit", "55/s", "--suppress-health-check", "all", "--workers", "2"),
@@ -153,8 +149,8 @@ def test_no_path_leads_out_of_the_assets(person, path):
 
 def raw(client, line, headers="", body=b"", wait_s=20.0):
     """Send a request as bytes; return the answer, or nothing when the line is closed."""
-    cookie = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
-    head = f"{line}\r\nHost: {client.base_url.netloc.decode()}\r\nCookie: {cookie}\r\n{headers}\r\n"
+    host = client.base_url.netloc.decode()
+    head = f"{line}\r\nHost: {host}\r\nCookie: {cookies(client)}\r\n{headers}\r\n"
     with socket.create_connection(
         (client.base_url.host, client.base_url.port), timeout=wait_s
     ) as line_out:

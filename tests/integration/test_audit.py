@@ -4,14 +4,13 @@ import os
 import re
 import signal
 import time
-from contextlib import contextmanager
 
 import httpx
 import orjson
 import psycopg
 import pytest
-from websockets.sync.client import connect
 
+from tests.support.browser import browser, open_socket, sign_in
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
 
@@ -30,26 +29,6 @@ def hub(tmp_path_factory):
     publisher.close()
     yield hub
     hub.stop()
-
-
-@contextmanager
-def browser(hub, name="nurse", password="long enough"):
-    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
-    with httpx.Client(base_url=base, headers={"Origin": base}) as client:
-        client.post("/login", data={"username": name, "password": password})
-        yield client
-
-
-def look(client):
-    """Open a bed's screen as a browser does."""
-    cookie = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
-    base = str(client.base_url)
-    with connect(
-        f"{base.rstrip('/').replace('http', 'ws')}/ws/bed/{BED}",
-        additional_headers={"Cookie": cookie},
-        origin=base.rstrip("/"),
-    ) as socket:
-        socket.recv(timeout=5)
 
 
 def lines(hub, least=1, **equal):
@@ -78,10 +57,11 @@ def verdict(hub):
 
 
 def test_signing_in_seeing_changing_and_being_refused_are_lines(hub):
-    with browser(hub) as nurse:
+    with browser(hub.address, "nurse") as nurse:
         hub.wait("the bed is known", lambda: nurse.get(f"/api/beds/{BED}").status_code == 200)
         for _ in range(3):
-            look(nurse)
+            with open_socket(nurse, f"/ws/bed/{BED}") as socket:
+                socket.recv(timeout=5)
         admitted = nurse.post("/api/care/stays", json={"bed": BED, "name": "张三丰", "age": 71})
         assert admitted.status_code == 201
         assert nurse.get(f"/api/beds/{BED}/patient").json()["name"] == "张三丰"
@@ -90,8 +70,8 @@ def test_signing_in_seeing_changing_and_being_refused_are_lines(hub):
             403,
             422,
         )
-    with browser(hub, password="wrong password"):
-        pass
+    with browser(hub.address) as stranger:
+        sign_in(stranger, "nurse", "wrong password")
     lines(hub, who="nurse", what="sign-in", outcome="ok")
     lines(hub, who="nurse", what="sign-in", outcome="refused")
     assert len(lines(hub, who="nurse", what="see-bed", object=BED)) == 1  # not one a reload
@@ -131,14 +111,14 @@ def test_commands_at_a_terminal_are_lines(hub):
 
 
 def test_who_may_read_the_audit(hub):
-    with browser(hub) as nurse, browser(hub, "lead") as lead:
+    with browser(hub.address, "nurse") as nurse, browser(hub.address, "lead") as lead:
         assert nurse.get("/api/access/audit").status_code == 403
         assert lead.get("/api/access/audit", params={"object": "a/icu"}).json()
         assert lead.get("/api/access/audit/verdict").json()["ok"]
 
 
 def test_what_was_done_while_the_database_was_away_is_there_afterwards(hub):
-    with browser(hub) as nurse:
+    with browser(hub.address, "nurse") as nurse:
         [pid] = hub.pids("database")
         os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
@@ -214,7 +194,7 @@ HOSTILE = {"minutes": 2**70, "reason": "x", "bed": "\x00"}
 
 
 def test_nothing_that_is_asked_stops_the_audit(hub):
-    with browser(hub) as nurse:
+    with browser(hub.address, "nurse") as nurse:
         body = orjson.dumps(HOSTILE | {"minutes": 1}).replace(b"1,", b"1180591620717411303424,")
         for path in (f"/api/beds/{BED}/commands", "/api/care/stays", "/x%00%0a"):
             nurse.post(path, content=body, headers={"content-type": "application/json"})
@@ -226,8 +206,7 @@ def test_nothing_that_is_asked_stops_the_audit(hub):
 
 def test_a_stranger_fills_nothing(hub):
     before = len(hub.json("audit", "list", "--limit", "2000"))
-    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
-    with httpx.Client(base_url=base) as stranger:
+    with httpx.Client(base_url=hub.address) as stranger:
         for number in range(50):
             stranger.post(f"/knock-{number}")
     time.sleep(2)

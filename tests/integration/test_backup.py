@@ -5,9 +5,9 @@ import shutil
 import threading
 import time
 
-import httpx
 import pytest
 
+from tests.support.browser import browser
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
 
@@ -38,9 +38,7 @@ def made(tmp_path_factory):
     credential = hub.json("credential", "add", "gate", "--hospital", "b")
     publisher = Publisher(hub.settings.broker.port)
     publisher.drain({publisher.numerics(BED, n, {"hr": 80 + n % 9}) for n in range(50)})
-    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
-    with httpx.Client(base_url=base, headers={"Origin": base}) as nurse:
-        nurse.post("/login", data={"username": "nurse", "password": "long enough"})
+    with browser(hub.address, "nurse") as nurse:
         hub.wait("known", lambda: nurse.get(f"/api/beds/{BED}").status_code == 200)
         nurse.post("/api/care/stays", json={"bed": BED, "name": "张三丰", "age": 70})
     hub.wait("stored", lambda: len(readings(hub)) == 50)
@@ -67,10 +65,7 @@ def test_a_restored_hub_has_everything_and_goes_on(made, tmp_path):
     hub.start()
     try:
         assert len(readings(hub)) == 50
-        base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
-        with httpx.Client(base_url=base, headers={"Origin": base}) as nurse:
-            form = {"username": "nurse", "password": "long enough"}
-            assert nurse.post("/login", data=form).status_code == 303
+        with browser(hub.address, "nurse") as nurse:
             assert nurse.get(f"/api/beds/{BED}/patient").json()["name"] == "张三丰"
         assert hub.json("audit", "verify")["ok"]
         hub.wait("the restore is a line", lambda: "restore" in str(hub.json("audit", "list")))

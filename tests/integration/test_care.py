@@ -3,18 +3,18 @@
 import asyncio
 import csv
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
-import httpx
 import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from care import consult_store
 from care.consults import Act, Advised, Side
 from dashboard.api_consults import attach_responses
 from schemas.times import MS, S
+from tests.support.browser import browser, open_socket
 from tests.support.hub import Hub
 from tests.support.publisher import Publisher
 
@@ -41,14 +41,8 @@ def hub(tmp_path_factory):
 @pytest.fixture(scope="module")
 def people(hub):
     """Return a signed-in client for each account."""
-    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
-    clients = {}
-    for name in PEOPLE:
-        client = clients[name] = httpx.Client(base_url=base, headers={"Origin": base}, timeout=20)
-        client.post("/login", data={"username": name, "password": "long enough"})
-    yield clients
-    for client in clients.values():
-        client.close()
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(browser(hub.address, name, timeout=20)) for name in PEOPLE}
 
 
 @pytest.fixture
@@ -338,44 +332,35 @@ def test_a_change_that_somebody_else_made_meanwhile_is_not_overwritten(people):
 def test_rules_are_published_within_the_scope_and_never_over_each_other(hub, people):
     for name, scope in (("lead", ()), ("unit-lead", ("elsewhere/icu",))):
         hub.account(name, role="quality-lead", scope=scope)
-    base = str(people["nurse"].base_url)
-    clients = []
-    for name in ("lead", "unit-lead"):
-        client = httpx.Client(base_url=base, headers={"Origin": base.rstrip("/")}, timeout=20)
-        client.post("/login", data={"username": name, "password": "long enough"})
-        clients.append(client)
-    lead, unit_lead = clients
-    on = lead.get("/api/rule-sets/current").json()["version"]
-    text = 'name = "{0}"\nfor = "{1}"\n[[set]]\nrule = "hr_high"\nabove = 118\n'
-    mine = {"own.toml": text.format("own", "elsewhere/icu")}
-    theirs = {"a.toml": text.format("a", "a/icu")}
-    publish = "/api/rule-sets/publish"
-    wrong = unit_lead.post(publish, json={"overlays": theirs, "reason": "x", "on": on})
-    assert wrong.status_code == 403, wrong.text
-    assert (
-        people["nurse"].post(publish, json={"overlays": mine, "reason": "x", "on": on}).status_code
-        == 403
-    )
-    done = unit_lead.post(publish, json={"overlays": mine, "reason": "x", "on": on})
-    assert done.status_code == 201, done.text
-    late = lead.post(publish, json={"overlays": theirs, "reason": "x", "on": on})
-    assert late.status_code == 409
-    [newest] = lead.get("/api/rule-sets/history").json()
-    assert newest["version"] == done.json()["version"]
-    for client in clients:
-        client.close()
+    with (
+        browser(hub.address, "lead", timeout=20) as lead,
+        browser(hub.address, "unit-lead", timeout=20) as unit_lead,
+    ):
+        on = lead.get("/api/rule-sets/current").json()["version"]
+        text = 'name = "{0}"\nfor = "{1}"\n[[set]]\nrule = "hr_high"\nabove = 118\n'
+        mine = {"own.toml": text.format("own", "elsewhere/icu")}
+        theirs = {"a.toml": text.format("a", "a/icu")}
+        publish = "/api/rule-sets/publish"
+        wrong = unit_lead.post(publish, json={"overlays": theirs, "reason": "x", "on": on})
+        assert wrong.status_code == 403, wrong.text
+        by_nurse = people["nurse"].post(publish, json={"overlays": mine, "reason": "x", "on": on})
+        assert by_nurse.status_code == 403
+        done = unit_lead.post(publish, json={"overlays": mine, "reason": "x", "on": on})
+        assert done.status_code == 201, done.text
+        late = lead.post(publish, json={"overlays": theirs, "reason": "x", "on": on})
+        assert late.status_code == 409
+        [newest] = lead.get("/api/rule-sets/history").json()
+        assert newest["version"] == done.json()["version"]
 
 
 def test_an_open_wall_closes_when_its_person_signs_out(hub, people):
-    base = str(people["expert"].base_url).rstrip("/")
-    with httpx.Client(base_url=base, headers={"Origin": base}, timeout=20) as client:
-        client.post("/login", data={"username": "expert", "password": "long enough"})
-        cookie = "; ".join(f"{c.name}={c.value}" for c in client.cookies.jar)
-        url = f"ws{base.removeprefix('http')}/ws/wall"
-        with connect(url, additional_headers={"Cookie": cookie}, origin=base) as socket:
-            socket.recv()
-            client.post("/logout")
-            with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - frames come before
-                for _ in range(100):
-                    socket.recv(timeout=30)
+    with (
+        browser(hub.address, "expert", timeout=20) as client,
+        open_socket(client, "/ws/wall") as socket,
+    ):
+        socket.recv()
+        client.post("/logout")
+        with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - frames come before
+            for _ in range(100):
+                socket.recv(timeout=30)
     assert closed.value.rcvd.code == 4401

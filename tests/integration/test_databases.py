@@ -282,9 +282,8 @@ async def consult_story(connection, at_ns):
     await care.change_patient(connection, stay, Patient(51), by="nurse", was=seen)
     with pytest.raises(CareError, match="meanwhile"):
         await care.change_patient(connection, stay, Patient(52), by="nurse", was=seen)
-    there = await care.patient_of(connection, bed, at_ns)
     assert await care.seal_anew(connection, VAULT) == 1
-    name = await care.name_of(connection, stay, VAULT)
+    there = await care.patient_of(connection, bed, at_ns)
     new = Annotation("", bed, at_ns, at_ns + 60 * S, "drug", "expert", at_ns + 90 * S, note="x")
     written = await annotation_store.write(connection, new)
     await annotation_store.edit(connection, replace(new, id=written.id, note="y"))
@@ -328,7 +327,7 @@ async def consult_story(connection, at_ns):
     await care.discharge(connection, stay, at_ns=at_ns + S, **when)
     assert await consult_store.find(connection, bed=bed, only_open=True) == []
     return (
-        (name, there["age"], [a.note for a in shown], gone, len(versions)),
+        (care.name_of(there, VAULT), there["age"], [a.note for a in shown], gone, len(versions)),
         (pictures, place, open_now.state, open_now.advice, new_once, shown_question["kind"]),
         (check["heard"], [row["what"] for row in changes]),
     )

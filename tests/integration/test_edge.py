@@ -8,13 +8,12 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import numpy as np
-import psycopg
 import pytest
 
 from hub.database import connect
 from hub.waves import read_waves
+from tests.support.browser import browser
 from tests.support.hub import Hub, free_port
 from tests.support.line import Line
 from tests.support.publisher import Publisher
@@ -55,15 +54,6 @@ def pair(tmp_path_factory):
     pair.stop()
 
 
-def readings(hub, bed=BED):
-    with psycopg.connect(hub.settings.database_address) as connection:
-        return connection.execute(
-            "SELECT count(*), count(DISTINCT (stream_id, seq)) FROM numerics "
-            "JOIN bed ON bed.id = bed_id WHERE name = %s",
-            (bed,),
-        ).fetchone()
-
-
 def samples(hub, bed=BED):
     """Return how many samples of a bed's waveforms are stored."""
 
@@ -93,8 +83,8 @@ def publish(edge, first, count, vitals=None, bed=BED):
 
 def test_what_the_edge_judges_is_at_the_hub_once(pair):
     publish(pair.edge, 0, 50)
-    pair.hub.wait("all is at the hub", lambda: readings(pair.hub) == (50, 50))
-    assert readings(pair.edge) == (50, 50)
+    pair.hub.wait("all is at the hub", lambda: pair.hub.readings(BED) == (50, 50))
+    assert pair.edge.readings(BED) == (50, 50)
     assert pair.hub.json("doctor")["services"]["intake"]["counters"]["accepted"] == 0
     counters = pair.edge.json("doctor")["services"]["forwarder"]["counters"]
     assert counters["line_up"] == 1
@@ -103,12 +93,12 @@ def test_what_the_edge_judges_is_at_the_hub_once(pair):
 def test_over_a_cut_nothing_is_lost_doubled_or_judged_twice(pair):
     bed = f"{HOSPITAL}/icu/bed-02"
     publish(pair.edge, 0, 5, bed=bed)
-    pair.hub.wait("the line is up", lambda: readings(pair.hub, bed) == (5, 5))
+    pair.hub.wait("the line is up", lambda: pair.hub.readings(bed) == (5, 5))
     pair.line.cut()
     publish(pair.edge, 5, 4, {"hr": 80, "spo2": 70}, bed=bed)
     pair.edge.wait("the ward is alerted", lambda: any(a["open"] for a in alerts(pair.edge, bed)))
     publish(pair.edge, 9, 200, {"hr": 80, "spo2": 97}, bed=bed)
-    assert readings(pair.hub, bed) == (5, 5)
+    assert pair.hub.readings(bed) == (5, 5)
     lost = f"{HOSPITAL}/hospital/hospital"
     pair.hub.wait(
         "the hub says that the line is cut",
@@ -116,7 +106,7 @@ def test_over_a_cut_nothing_is_lost_doubled_or_judged_twice(pair):
         timeout=60,
     )
     pair.line.mend()
-    pair.hub.wait("all is there", lambda: readings(pair.hub, bed) == (209, 209), timeout=60)
+    pair.hub.wait("all is there", lambda: pair.hub.readings(bed) == (209, 209), timeout=60)
     pair.hub.wait(
         "the line is back",
         lambda: [a for a in alerts(pair.hub, lost) if a["rule"] == "line_lost" and not a["open"]],
@@ -151,10 +141,10 @@ def test_live_does_not_wait_behind_the_backlog(pair):
     pair.edge.wait("the line is up", line_up)
     monitor.drain({monitor.numerics(ward, 0, {"hr": 66})})
     monitor.close()
-    pair.hub.wait("live is there", lambda: readings(pair.hub, ward) == (1, 1))
+    pair.hub.wait("live is there", lambda: pair.hub.readings(ward) == (1, 1))
     then = samples(pair.hub, bed)
     assert then < chunks * 100, "the backlog was through before: nothing was shown"
-    assert readings(pair.hub, bed)[0] == 500  # numerics of before, ahead of the waveforms
+    assert pair.hub.readings(bed)[0] == 500  # numerics of before, ahead of the waveforms
     pair.hub.wait("every sample", lambda: samples(pair.hub, bed) == chunks * 100, timeout=60)
     pair.line.mend()
 
@@ -168,7 +158,7 @@ def test_a_killed_forwarder_loses_and_doubles_nothing(pair):
             os.kill(pid, signal.SIGKILL)
         time.sleep(1.0)
     sender.join()
-    pair.hub.wait("all is there", lambda: readings(pair.hub, bed) == (1_500, 1_500), timeout=60)
+    pair.hub.wait("all is there", lambda: pair.hub.readings(bed) == (1_500, 1_500), timeout=60)
 
 
 def test_the_expert_at_the_hub_acts_at_the_edge(pair):
@@ -178,25 +168,23 @@ def test_the_expert_at_the_hub_acts_at_the_edge(pair):
         "it is at the hub", lambda: [a for a in alerts(pair.hub, bed) if a["open"]]
     )
     pair.hub.account("expert")
-    base = f"http://127.0.0.1:{pair.hub.settings.dashboard.port}"
-    with httpx.Client(base_url=base, headers={"Origin": base}) as browser:
-        browser.post("/login", data={"username": "expert", "password": "long enough"})
+    with browser(pair.hub.address, "expert") as expert:
         path = f"/api/beds/{bed}/alerts/{open_one['alert']}/acknowledge"
-        assert browser.post(path).status_code == 202
+        assert expert.post(path).status_code == 202
         pair.edge.wait(
             "the edge knows",
             lambda: any(a["acknowledged_by"] == "expert" for a in alerts(pair.edge, bed)),
         )
-        lines = browser.get("/api/system").json()["lines"]
+        lines = expert.get("/api/system").json()["lines"]
         assert lines[HOSPITAL]["up"]
         pair.line.cut()
         pair.hub.wait(
             "the line counts as cut",
-            lambda: not browser.get("/api/system").json()["lines"][HOSPITAL]["up"],
+            lambda: not expert.get("/api/system").json()["lines"][HOSPITAL]["up"],
             timeout=40,
         )
         said = {"values": {"acvpu": "A"}}
-        refused = browser.post(f"/api/beds/{bed}/observations", json=said)
+        refused = expert.post(f"/api/beds/{bed}/observations", json=said)
         assert refused.status_code == 503
         assert "telephone" in json.dumps(refused.json())
     pair.line.mend()
@@ -208,7 +196,7 @@ def test_an_edge_judges_its_own_hospital_alone(pair):
         "it is refused",
         lambda: any(r["reason"] == "other_hospital" for r in pair.edge.json("rejected") or []),
     )
-    assert readings(pair.edge, "other/icu/bed-01") == (0, 0)
+    assert pair.edge.readings("other/icu/bed-01") == (0, 0)
 
 
 def test_a_hospital_without_its_edge_is_judged_at_the_hub(pair):
@@ -226,4 +214,4 @@ def test_a_hospital_without_its_edge_is_judged_at_the_hub(pair):
     )
     monitor.drain({monitor.numerics(f"{HOSPITAL}/icu/bed-08", 1, {"hr": 70})})
     monitor.close()
-    pair.hub.wait("judged", lambda: readings(pair.hub, f"{HOSPITAL}/icu/bed-08") == (1, 1))
+    pair.hub.wait("judged", lambda: pair.hub.readings(f"{HOSPITAL}/icu/bed-08") == (1, 1))

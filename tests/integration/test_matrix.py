@@ -9,17 +9,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.routing import APIWebSocketRoute
 from starlette.routing import Route
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from care.roles import ALLOWED, ROLES, May
 from dashboard.app import make_app
 from hub.cli import _rule_services, _services
 from hub.sites import load_sites
+from tests.support.browser import browser, open_socket
 from tests.support.publisher import Publisher
 
 OURS, BESIDE, THEIRS = "m/icu/bed-01", "m/icu/bed-09", "n/icu/bed-01"
@@ -176,17 +175,11 @@ def ward(hub):
     for role in ROLES:
         hub.account(f"ours-{role}", role=role, scope=("m",))
         hub.account(f"theirs-{role}", role=role, scope=("n",))
-    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
+    base = hub.address
     with ExitStack() as stack:
-
-        def person(name):
-            client = stack.enter_context(httpx.Client(base_url=base, headers={"Origin": base}))
-            answer = client.post("/login", data={"username": name, "password": PASSWORD})
-            assert answer.status_code == 303, name
-            return client
-
-        people = {f"{side}-{role}": person(f"{side}-{role}") for side in SIDES for role in ROLES}
-        nobody = stack.enter_context(httpx.Client(base_url=base, headers={"Origin": base}))
+        names = [f"{side}-{role}" for side in SIDES for role in ROLES]
+        people = {name: stack.enter_context(browser(base, name)) for name in names}
+        nobody = stack.enter_context(browser(base))
         nurse = people["ours-county-nurse"]
         hub.wait("the bed is known", lambda: nurse.get(f"/api/beds/{OURS}").status_code == 200)
         admitted = nurse.post("/api/care/stays", json={"bed": OURS, "name": "张三丰"})
@@ -322,25 +315,20 @@ def test_another_hospitals_people_get_and_change_nothing(ward, role):
     assert wrong == {}
 
 
-def cookies(client):
-    return {"Cookie": "; ".join(f"{k}={v}" for k, v in client.cookies.items())}
-
-
 @pytest.mark.parametrize("path", SOCKETS)
 def test_sockets(ward, path):
-    base, people, nobody, fill = ward
-    url = base.replace("http", "ws") + path.format_map(fill)
+    _, people, nobody, fill = ward
 
-    def opens(client, origin=base):
+    def opens(client, **options):
         try:
-            with connect(url, additional_headers=cookies(client), origin=origin) as socket:
+            with open_socket(client, path.format_map(fill), **options) as socket:
                 said = socket.recv(timeout=5) if "waves" not in path else b""
         except (ConnectionClosed, InvalidStatus):
             return None
         return said
 
     assert opens(nobody) is None
-    assert opens(people["ours-county-nurse"], "http://elsewhere.example") is None
+    assert opens(people["ours-county-nurse"], origin="http://elsewhere.example") is None
     assert opens(people["ours-county-nurse"]) is not None
     for role in ROLES:
         said = opens(people[f"theirs-{role}"])

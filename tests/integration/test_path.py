@@ -31,15 +31,6 @@ def exported(hub, bed):
     return list(csv.DictReader(StringIO(done.stdout))) if done.returncode == 0 else []
 
 
-def stored(hub, bed):
-    with psycopg.connect(hub.settings.database_address) as connection:
-        return connection.execute(
-            "SELECT count(*), count(DISTINCT (stream_id, seq)) FROM numerics "
-            "JOIN bed ON bed.id = bed_id WHERE name = %s",
-            (bed,),
-        ).fetchone()
-
-
 def alerts(hub, bed):
     return hub.json("alerts", "--bed", bed) or []
 
@@ -126,7 +117,7 @@ def test_bad_input_is_counted_by_device_and_costs_other_beds_nothing(hub, strang
     stranger.send("vigil/v1/t4/icu/床/numerics", b"{}")
     stranger.send(topic, b"x" * 200_000)
     stranger.drain({stranger.numerics("t4/icu/bed-2", 1, {"hr": 70})})
-    hub.wait("the good reading is stored", lambda: stored(hub, "t4/icu/bed-2")[0] == 1)
+    hub.wait("the good reading is stored", lambda: hub.readings("t4/icu/bed-2")[0] == 1)
 
     def kinds():
         found = {(r["device"], r["reason"]) for r in hub.json("rejected")}
@@ -171,7 +162,7 @@ def test_forged_batches_and_health_stop_nothing(hub, stranger):
     operator.drain(set(forged))
     operator.close()
     stranger.drain({stranger.numerics("t9/icu/bed-2", 1, {"hr": 70})})
-    hub.wait("the good reading is stored", lambda: stored(hub, "t9/icu/bed-2")[0] == 1)
+    hub.wait("the good reading is stored", lambda: hub.readings("t9/icu/bed-2")[0] == 1)
     assert hub.json("doctor")["services"]["recorder"]["counters"]["unreadable"] >= 2
 
 
@@ -179,7 +170,7 @@ def test_payload_above_the_brokers_limit_is_refused_and_others_go_on(hub, strang
     giant = Publisher(hub.settings.broker.port, "giant")
     giant.send("vigil/v1/t5/icu/bed-1/numerics", b"x" * 10_000_000)
     stranger.drain({stranger.numerics("t5/icu/bed-2", 1, {"hr": 70})})
-    hub.wait("the good reading is stored", lambda: stored(hub, "t5/icu/bed-2")[0] == 1)
+    hub.wait("the good reading is stored", lambda: hub.readings("t5/icu/bed-2")[0] == 1)
     giant.close()
 
     def noted():
@@ -253,8 +244,8 @@ def test_kill_9_under_load_loses_and_doubles_nothing(hub, stranger, victim):
     stranger.drain(mids, timeout=60)
     for seq in range(3):
         stranger.numerics(alert_bed, seq, {"spo2": 70})
-    hub.wait("all is stored", lambda: stored(hub, bed)[1] == 3000, timeout=60)
-    assert stored(hub, bed) == (3000, 3000)
+    hub.wait("all is stored", lambda: hub.readings(bed)[1] == 3000, timeout=60)
+    assert hub.readings(bed) == (3000, 3000)
     hub.wait("alerting goes on", lambda: alerts(hub, alert_bed))
     hub.wait("what fired meanwhile is in the ledger", lambda: alerts(hub, during_bed), timeout=60)
     for bed_now in (alert_bed, during_bed):
@@ -277,11 +268,11 @@ def test_stop_leaves_no_process_and_a_second_start_has_the_data(tmp_path):
     publisher = Publisher(one.settings.broker.port)
     publisher.drain({publisher.numerics("s/icu/bed-1", 1, {"hr": 70})})
     publisher.close()
-    one.wait("it is stored", lambda: stored(one, "s/icu/bed-1")[0] == 1)
+    one.wait("it is stored", lambda: one.readings("s/icu/bed-1")[0] == 1)
     assert one.process is not None
     children = psutil.Process(one.process.pid).children(recursive=True)
     assert "nothing is left running" in one.stop()
     assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE]
     one.start()
-    assert stored(one, "s/icu/bed-1") == (1, 1)
+    assert one.readings("s/icu/bed-1") == (1, 1)
     one.stop()

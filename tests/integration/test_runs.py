@@ -8,7 +8,7 @@ import pytest
 import wfdb
 
 from simulators.wfdb_records import INVALID
-from tests.integration.test_path import alerts, stored
+from tests.integration.test_path import alerts
 from tests.support.publisher import Publisher
 
 PACK = """
@@ -129,7 +129,7 @@ def test_a_stored_bed_replays_to_the_ledger_it_had_and_to_what_other_rules_would
         vitals = {"hr": hr, "spo2": 97.5, "lactate": 1.25}
         mids.add(stranger.numerics(bed, seq, vitals, measured_ms=at, sent_at=at, device="runs-1"))
     stranger.drain(mids)
-    hub.wait("all is stored", lambda: stored(hub, bed)[1] == 60)
+    hub.wait("all is stored", lambda: hub.readings(bed)[1] == 60)
     hub.wait("it resolved", lambda: (a := alerts(hub, bed)) and a[0]["kind"] == "resolved")
     wanted = canonical(hub, "--bed", bed)
     window = ("--bed", bed, "--from", "-5m", "--to", "now")
@@ -164,7 +164,7 @@ def test_a_burst_of_an_unnumbered_device_replays_in_the_order_in_which_it_came(h
         }
         mids.add(stranger.send(f"vigil/v1/{bed}/numerics", body))
     stranger.drain(mids)
-    hub.wait("all is stored", lambda: stored(hub, bed)[0] == 80)
+    hub.wait("all is stored", lambda: hub.readings(bed)[0] == 80)
     hub.wait("it fired", lambda: (a := alerts(hub, bed)) and a[0]["kind"] == "fired")
     wanted = canonical(hub, "--bed", bed)
     assert wanted.count("\n") >= 3
@@ -335,8 +335,8 @@ def test_a_stored_bed_replays_onto_the_wire_at_once(hub, stranger):
         for seq in range(3)
     }
     stranger.drain(mids)
-    hub.wait("it is stored", lambda: stored(hub, bed)[0] == 3)
+    hub.wait("it is stored", lambda: hub.readings(bed)[0] == 3)
     window = ("--from", "-1h", "--to", "now", "--speed", "1", "--hospital", "again")
     done = hub.run("replay", "--bed", bed, *window, timeout=30)
     assert done.returncode == 0, done.stderr
-    hub.wait("it came again", lambda: stored(hub, "again/icu/runs-icu-bed-3")[0] == 3)
+    hub.wait("it came again", lambda: hub.readings("again/icu/runs-icu-bed-3")[0] == 3)

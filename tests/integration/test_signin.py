@@ -3,18 +3,16 @@
 import re
 import threading
 import time
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from msgspec import json
-from websockets.sync.client import connect
 
 from hub.accounts import DEMO_PASSWORD
+from tests.support.browser import browser, open_socket, sign_in
 from tests.support.hub import Hub, free_port
 from tests.support.publisher import Publisher
 
@@ -100,31 +98,9 @@ def hub(tmp_path_factory, provider):
     hub.stop()
 
 
-@contextmanager
-def browser(hub, name=None, password="long enough", **options):
-    base = f"http://127.0.0.1:{hub.settings.dashboard.port}"
-    with httpx.Client(base_url=base, headers={"Origin": base}, **options) as client:
-        if name is not None:
-            enter(client, name, password)
-        yield client
-
-
-def look(client, bed):
-    """Open a bed's screen as a browser does."""
-    cookie = "; ".join(f"{k}={v}" for k, v in client.cookies.items())
-    base = str(client.base_url).rstrip("/")
-    url = f"{base.replace('http', 'ws')}/ws/bed/{bed}"
-    with connect(url, additional_headers={"Cookie": cookie}, origin=base) as socket:
-        socket.recv(timeout=5)
-
-
-def enter(client, name, password):
-    return client.post("/login", data={"username": name, "password": password})
-
-
 def test_the_first_start_makes_a_password_for_one_sign_in(hub):
     [password] = re.findall(r"admin / (\S+)", hub.output)
-    with browser(hub, "admin", password) as admin:
+    with browser(hub.address, "admin", password) as admin:
         assert admin.get("/").headers["location"] == "/password"
         assert admin.get("/api/system").status_code == 403
         assert admin.get("/password").status_code == 200
@@ -135,50 +111,50 @@ def test_the_first_start_makes_a_password_for_one_sign_in(hub):
         form = {"old": password, "new": OWN, "again": OWN}
         assert admin.post("/password", data=form).headers["location"] == "/"
         assert admin.get("/api/system").status_code == 200
-    with browser(hub) as again:
-        assert enter(again, "admin", password).status_code == 401
-        assert enter(again, "admin", OWN).status_code == 303
+    with browser(hub.address) as again:
+        assert sign_in(again, "admin", password).status_code == 401
+        assert sign_in(again, "admin", OWN).status_code == 303
 
 
 def test_no_account_has_a_password_that_everybody_knows(hub):
-    with browser(hub) as client:
+    with browser(hub.address) as client:
         for name in ("expert", "nurse", "charge", "doctor", "quality"):
-            assert enter(client, name, DEMO_PASSWORD).status_code == 401
+            assert sign_in(client, name, DEMO_PASSWORD).status_code == 401
         assert "演示" not in client.get("/login").text
 
 
 def test_guessing_costs_the_guesser_and_not_the_known_browser(hub):
     hub.account("owner")
-    with browser(hub, "owner") as owner, browser(hub) as guesser:
-        codes = [enter(guesser, "owner", "guess").status_code for _ in range(8)]
+    with browser(hub.address, "owner") as owner, browser(hub.address) as guesser:
+        codes = [sign_in(guesser, "owner", "guess").status_code for _ in range(8)]
         assert codes == [401] * 5 + [429] * 3
-        assert enter(owner, "owner", "long enough").status_code == 303  # same address, known
+        assert sign_in(owner, "owner").status_code == 303  # same address, known
         owner.cookies.set("vigil_browser", "0" * 20)  # a forged mark is none
-        assert enter(owner, "owner", "long enough").status_code == 429
+        assert sign_in(owner, "owner").status_code == 429
 
 
 def test_a_session_that_somebody_planted_is_not_continued(hub):
     hub.account("fixed")
-    with browser(hub) as client:
+    with browser(hub.address) as client:
         client.cookies.set("vigil_session", "planted", domain="127.0.0.1")
-        assert enter(client, "fixed", "long enough").status_code == 303
+        assert sign_in(client, "fixed").status_code == 303
         first = client.cookies.get("vigil_session", domain="127.0.0.1", path="/")
         assert first != "planted"
-        enter(client, "fixed", "long enough")
-    with browser(hub, cookies={"vigil_session": str(first)}) as thief:
+        sign_in(client, "fixed")
+    with browser(hub.address, cookies={"vigil_session": str(first)}) as thief:
         assert thief.get("/api/me").status_code == 401  # signing in anew ended it
 
 
 @pytest.mark.parametrize("token", ["", "x", "A" * 43, "' OR 1=1 --", "é", "x" * 5000])
 def test_a_forged_session_is_none(hub, token):
     header = {"Cookie": f"vigil_session={token}".encode("utf-8", "replace")}
-    with browser(hub) as client:
+    with browser(hub.address) as client:
         assert client.get("/api/me", headers=header).status_code in (400, 401)
 
 
 def test_sessions_are_listed_and_revoked(hub):
     hub.account("lister")
-    with browser(hub, "lister") as one, browser(hub, "lister") as two:
+    with browser(hub.address, "lister") as one, browser(hub.address, "lister") as two:
         listed = one.get("/api/access/sessions").json()
         assert len(listed) == 2
         assert {row["username"] for row in listed} == {"lister"}
@@ -191,7 +167,7 @@ def test_sessions_are_listed_and_revoked(hub):
 
 def test_an_account_with_a_new_password_is_signed_out(hub):
     hub.account("changed")
-    with browser(hub, "changed") as client:
+    with browser(hub.address, "changed") as client:
         hub.account("changed", "another password")
         hub.wait("it is signed out", lambda: client.get("/api/me").status_code == 401, timeout=15)
 
@@ -200,7 +176,7 @@ def test_break_glass_opens_another_hospital_for_a_time_and_shows_it(hub):
     hub.account("far", role="county-physician", scope=("n",))
     hub.account("chief", role="charge-nurse", scope=("m",))
     bed = "/api/beds/m/icu/b1"
-    with browser(hub, "far") as far, browser(hub, "chief") as chief:
+    with browser(hub.address, "far") as far, browser(hub.address, "chief") as chief:
         hub.wait("the bed is known", lambda: chief.get(bed).status_code == 200)
         assert far.get(bed).status_code == 403
         body = {"scope": "m", "reason": "transfer tonight", "minutes": 5}
@@ -211,7 +187,8 @@ def test_break_glass_opens_another_hospital_for_a_time_and_shows_it(hub):
         assert far.get(bed).status_code == 200
         said = far.put("/api/care/beds/m/icu/b1/state", json={"state": "empty"})
         assert said.status_code == 403  # seeing, alerts and consults; not who lies where
-        look(far, "m/icu/b1")
+        with open_socket(far, "/ws/bed/m/icu/b1") as socket:
+            socket.recv(timeout=5)
         [shown] = chief.get("/api/access/break-glass").json()
         assert (shown["username"], shown["reason"], shown["open"]) == ("far", body["reason"], True)
         path = f"/api/access/break-glass/{made.json()['id']}"
@@ -232,7 +209,7 @@ def through(hub, provider):
     def go(**claims):
         provider.claims, provider.signing_key = claims.pop("claims"), provider.key
         provider.signing_key = claims.pop("key", provider.key)
-        with browser(hub) as client:
+        with browser(hub.address) as client:
             sent = client.get("/oidc/login")
             assert sent.status_code == 302
             asked = parse_qs(urlsplit(sent.headers["location"]).query)

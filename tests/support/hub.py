@@ -63,6 +63,11 @@ class Hub:
                 del os.environ[key]
             os.environ.update(before)
 
+    @property
+    def address(self) -> str:
+        """Where this hub's console is."""
+        return f"http://127.0.0.1:{self.settings.dashboard.port}"
+
     def start(self, *arguments: str) -> None:
         """Start and wait until everything serves."""
         self.process = subprocess.Popen(
@@ -123,6 +128,17 @@ class Hub:
 
         with ThreadPoolExecutor(1) as pool:
             pool.submit(asyncio.run, create()).result()
+
+    def readings(self, bed: str) -> tuple[int, int]:
+        """Return how many readings of a bed are stored, and how many of them are different."""
+        with psycopg.connect(self.settings.database_address) as connection:
+            row = connection.execute(
+                "SELECT count(*), count(DISTINCT (stream_id, seq)) FROM numerics "
+                "JOIN bed ON bed.id = bed_id WHERE name = %s",
+                (bed,),
+            ).fetchone()
+        assert row is not None
+        return (row[0], row[1])
 
     def pids(self, name: str) -> list[int]:
         """Return the process ids of one of this hub's processes."""

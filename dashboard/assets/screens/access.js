@@ -8,7 +8,6 @@
     const glass = make("div"), mine = make("div"), audit = make("div");
     node.append(put("div", "page", put("div", "title", make("h1", "", say("access"))), put("div", "access-grid", glass, mine, audit)));
     let gone = false, timer = null, verdictOnce = null;
-    const reload = async () => { await load(); };
 
     function form() {
       const scope = kit.input("text", {value: argument, maxLength: 97, placeholder: "quzhou-kaihua/icu"}), reason = kit.area({maxLength: 300});
@@ -24,15 +23,15 @@
     function drawGlass(rows) {
       const table = rows.length ? kit.table([say("who"), say("glass_scope"), say("glass_reason"), say("from"), say("until_when"), ""], rows.map((r) => [
         `${r.username} · ${say(`role_${r.role}`)}`, r.scope, r.reason, kit.stamp(r.from_at), r.ended_by ? say("ended_by", {by: r.ended_by}) : kit.stamp(r.until_at),
-        r.open && (r.username === kit.me.username || kit.may("lead")) ? kit.button(say("end_now"), async () => { await kit.api("DELETE", `/api/access/break-glass/${r.id}`); await reload(); }) : ""]), say("glass")) : make("p", "note", say("none_yet"));
+        r.open && (r.username === kit.me.username || kit.may("lead")) ? kit.button(say("end_now"), async () => { await kit.api("DELETE", `/api/access/break-glass/${r.id}`); await load(); }) : ""]), say("glass")) : make("p", "note", say("none_yet"));
       const before = glass.querySelector(".form");
       glass.replaceChildren(kit.panel(say("glass"), ...(kit.may("break-glass") ? [before || form()] : []), table));
     }
     function drawSessions(rows) {
       mine.replaceChildren(kit.panel(say("sign_ins"), kit.table([say("who"), say("since"), say("until_when"), say("address"), ""], rows.map((r) => [
         r.username, kit.stamp(r.opened_at), kit.stamp(r.expires_at), r.address,
-        kit.button(say("end_now"), async () => { await kit.api("DELETE", `/api/access/sessions/${r.id}`); await reload(); })]), say("sign_ins")),
-      put("div", "row", kit.button(say("end_others"), async () => { await kit.api("DELETE", "/api/access/sessions"); await reload(); }),
+        kit.button(say("end_now"), async () => { await kit.api("DELETE", `/api/access/sessions/${r.id}`); await load(); })]), say("sign_ins")),
+      put("div", "row", kit.button(say("end_others"), async () => { await kit.api("DELETE", "/api/access/sessions"); await load(); }),
         Object.assign(make("a", "button", say("password_change")), {href: "/password"}))));
     }
     function drawAudit(verdict, lines) {
@@ -54,7 +53,7 @@
       try { await load(); } catch (error) { kit.toast(error.message, "bad"); }
       if (!gone) timer = setTimeout(follow, PERIOD_MS);
     }
-    const hear = (news) => { if (news && news.what === "break_glass") reload().catch(() => {}); };
+    const hear = (news) => { if (news && news.what === "break_glass") load().catch(() => {}); };
     kit.heard.add(hear);
     follow();
     return () => { gone = true; clearTimeout(timer); kit.heard.delete(hear); };

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dashboard.trail import detail_of, object_of, what_of
-from hub.audit import BEGIN, Entry, Recent, Waiting, seal
+from dashboard.trail import Recent, detail_of, object_of, what_of
+from hub.audit import BEGIN, Entry, Waiting, seal
 from hub.vault import Vault
 from schemas.errors import StoreError
 from schemas.times import to_datetime

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from hub.mqtt import Envelope
-from ingest.forwarder import AlertSpool, Live, Newest, Register, Spool
+from ingest.forwarder import AlertLane, Lanes, Live, Newest, Register, Spool
 from schemas.alerts import EventKind
 from schemas.codec import decode_alert, encode_json
 from tests.fuzz.decoders import TARGETS
@@ -54,7 +54,11 @@ async def feed(edge, spool, *envelopes):
 
 
 def spool(edge, hub, register=None, window=1000, **more):
-    return Spool(edge, [hub], register or Register(), window, **more)
+    return Spool(edge, Lanes([hub], register or Register()), window, **more)
+
+
+def alert_spool(edge, hub, newest):
+    return Spool(edge, AlertLane(hub, newest), 10_000)
 
 
 @pytest.mark.asyncio
@@ -141,10 +145,10 @@ def kept(hub):
 async def test_an_ended_alert_stays_ended_when_its_beginning_comes_again():
     edge, hub, newest = Broker(), Broker(), Newest()
     fired, resolved = event(EventKind.FIRED, 1), event(EventKind.RESOLVED, 2)
-    first = AlertSpool(edge, hub, 10_000, newest)
+    first = alert_spool(edge, hub, newest)
     await feed(edge, first, envelope(1, fired, TOPIC))
     assert kept(hub) == fired
-    after = AlertSpool(edge, hub, 10_000, newest)  # the line was lost and is back
+    after = alert_spool(edge, hub, newest)  # the line was lost and is back
     await feed(edge, after, envelope(2, resolved, TOPIC), envelope(3, b"", TOPIC))
     await feed(edge, after, envelope(1, fired, TOPIC, again=True))
     assert kept(hub) is None
@@ -157,7 +161,7 @@ async def test_an_ended_alert_stays_ended_when_its_beginning_comes_again():
 async def test_a_copy_of_the_newest_that_overtakes_stays_the_newest():
     edge, hub = Broker(), Broker()
     fired, raised = event(EventKind.FIRED, 1), event(EventKind.RAISED, 3)
-    one = AlertSpool(edge, hub, 10_000, Newest())
+    one = alert_spool(edge, hub, Newest())
     copy = envelope(1, raised, TOPIC, retain=True)
     await feed(edge, one, copy, envelope(2, fired, TOPIC), envelope(3, raised, TOPIC))
     assert kept(hub) == raised
@@ -168,7 +172,7 @@ async def test_a_copy_of_the_newest_that_overtakes_stays_the_newest():
 @pytest.mark.asyncio
 async def test_an_alert_that_is_announced_anew_is_taken_back_anew():
     edge, hub = Broker(), Broker()
-    one = AlertSpool(edge, hub, 10_000, Newest())
+    one = alert_spool(edge, hub, Newest())
     story = [event(EventKind.FIRED, 1), event(EventKind.RESOLVED, 2), b""]
     again = [event(EventKind.FIRED, 11), event(EventKind.RESOLVED, 12), b""]
     await feed(edge, one, *(envelope(n, p, TOPIC) for n, p in enumerate([*story, *again], 1)))

@@ -1,2 +1,0 @@
--- Who a patient is, sealed.
-SELECT sealed FROM identity.patient WHERE stay = %(stay)s
