@@ -14,6 +14,7 @@ from hub import (  # noqa: F401 - their commands register themselves
     cli_access,
     cli_care,
     cli_data,
+    cli_export,
     cli_gateway,
     cli_rules,
 )
@@ -429,14 +430,17 @@ def bench(
     what: Annotated[
         str,
         typer.Argument(
-            help="rules, ingest, alerts, fanout, store, query, wall, sweep, pages, compare"
+            help="rules, ingest, alerts, fanout, store, query, wall, sweep, pages, compare, edge, "
+            "hl7, export, fhir"
         ),
     ],
     beds: Annotated[int, typer.Option(help="How many beds.")] = 1000,
     seconds: Annotated[float, typer.Option(help="How long.")] = 30,
     rate: Annotated[float | None, typer.Option(help="Messages a second; a bed's one.")] = None,
     waves: Annotated[int, typer.Option(help="ingest: beds with waveforms beside them.")] = 0,
-    clients: Annotated[int, typer.Option(help="fanout: browsers on the wall.")] = 50,
+    clients: Annotated[
+        int, typer.Option(help="fanout: browsers on the wall; hl7: connections.")
+    ] = 50,
     days: Annotated[int, typer.Option(help="query: days stored.")] = 30,
     rounds: Annotated[int, typer.Option(help="compare: how often each is measured.")] = 3,
     json: Json = False,

@@ -1,9 +1,7 @@
 """Commands that read and write data: alerts, refusals, exports, replays and their runs."""
 
 import asyncio
-import csv
 import sys
-from contextlib import nullcontext
 from datetime import datetime
 from math import inf
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from psycopg import AsyncConnection
 
 from hub.cli_base import (
     Json,
@@ -188,7 +185,7 @@ def replay(
         schema_of(run_id)
     choice = Choice(hospital, tuple(record or ()), limit, tuple(ignore or ()))
     settings = read_settings()
-    between = _between(start, end)
+    times_between = between(start, end)
 
     async def wire(stop: asyncio.Event) -> None:
         more: dict[str, Any] = {
@@ -201,7 +198,7 @@ def replay(
             await replay_file(settings, path, choice, **more)
         else:
             assert bed is not None
-            await replay_stored(settings, bed, between, choice, **more)
+            await replay_stored(settings, bed, times_between, choice, **more)
 
     async def make(stop: asyncio.Event) -> None:
         rules = configured_rules(settings, pack)
@@ -210,7 +207,7 @@ def replay(
             work = (
                 run_file(there, path, choice, plan, err)
                 if path is not None
-                else run_stored(there, bed or "", between, plan, err)
+                else run_stored(there, bed or "", times_between, plan, err)
             )
             result = await _until_stopped(work, stop)
         if json:
@@ -229,7 +226,7 @@ def replay(
     run_process(wire if on_the_wire else make, fast=on_the_wire)
 
 
-def _between(start: str, end: str) -> tuple[datetime, datetime]:
+def between(start: str, end: str) -> tuple[datetime, datetime]:
     """Return two times in their order; raise HubError when they are not."""
     first, last = parse_when(start), parse_when(end)
     if first >= last:
@@ -288,101 +285,3 @@ def runs(
         row["state"] = "finished" if row["finished_at"] else "unfinished"
     columns = ("id", "created_at", "state", "source", "speed", "pack")
     show(found, json, (*columns, "readings", "samples", "alert_events", "rejected"))
-
-
-@app.command()
-def export(
-    bed: Annotated[str, typer.Option(help="hospital/unit/bed")],
-    start: Annotated[str | None, typer.Option("--from", help="RFC 3339 time, or e.g. -1h.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="RFC 3339 time, or now.")] = None,
-    form: Annotated[str, typer.Option("--format", help="csv: readings; wfdb: waves")] = "csv",
-    output: Annotated[
-        Path | None, typer.Option(help="File, or the WFDB record's path; csv default: stdout.")
-    ] = None,
-    channel: Annotated[str | None, typer.Option(help="wfdb: only this channel.")] = None,
-    run: Run = None,
-) -> None:
-    """Write a bed's stored readings (csv) or waveforms (wfdb).
-
-    What people annotated goes into a file beside the output, NAME.annotations.csv.
-    Without --from and --to: the last hour, and of a run all of it.
-    """
-    from hub import audit
-    from schemas.topics import check_bed
-
-    check_bed(bed)
-    first, last = _between(
-        start or ("1970-01-02T00:00:00Z" if run else "-1h"), end or (FOREVER if run else "now")
-    )
-    if form == "csv":
-        call(_export_csv(bed, first, last, output, run))
-    elif form == "wfdb" and output is not None:
-        call(_export_wfdb(bed, (first, last), channel, output, run))
-    elif form == "wfdb":
-        raise HubError("--format wfdb writes two files: name the record with --output DIR/NAME")
-    else:
-        raise HubError(f"--format {form}: csv or wfdb")
-    if run is None:
-        what = {"start": first.isoformat(), "end": last.isoformat(), "kind": form}
-        audit.note(read_settings().data, audit.by_command("export", bed, **what))
-
-
-async def _export_annotations(
-    connection: AsyncConnection, bed: str, start: datetime, end: datetime, output: Path
-) -> None:
-    """Write every version of the annotations of that time beside the data, when there are any."""
-    from hub.export import ANNOTATION_COLUMNS, annotation_row
-    from hub.reads import fetch
-
-    rows = await fetch(connection, "select_annotation_versions", bed=bed, start=start, end=end)
-    if not rows:
-        return
-    path = output.with_name(f"{output.name.removesuffix('.csv')}.annotations.csv")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(ANNOTATION_COLUMNS)
-        writer.writerows(map(annotation_row, rows))
-    err.print(f"{len(rows)} versions of annotations: {path}")
-
-
-async def _export_csv(
-    bed: str, start: datetime, end: datetime, output: Path | None, run: str | None
-) -> None:
-    from hub.export import CSV_COLUMNS, csv_row
-    from hub.reads import export_rows
-
-    rows = 0
-    async with open_tables(read_settings(), run) as connection:
-        with (
-            nullcontext(sys.stdout)
-            if output is None
-            else output.open("w", encoding="utf-8", newline="") as file
-        ):
-            writer = csv.writer(file)
-            async for row in export_rows(connection, bed, start, end):
-                if not rows:
-                    writer.writerow(CSV_COLUMNS)
-                writer.writerow(csv_row(row))
-                rows += 1
-            if not rows:
-                writer.writerow(CSV_COLUMNS)
-        if output is not None:
-            await _export_annotations(connection, bed, start, end, output)
-    err.print(f"{rows} readings" + ("" if rows else "; waveforms: --format wfdb"))
-
-
-async def _export_wfdb(
-    bed: str,
-    between: tuple[datetime, datetime],
-    channel: str | None,
-    output: Path,
-    run: str | None,
-) -> None:
-    from hub.export_wfdb import write_wfdb
-    from hub.waves import read_waves
-
-    async with open_tables(read_settings(), run) as connection:
-        segments = await read_waves(connection, bed, *between, channel)
-        samples, names = await asyncio.to_thread(write_wfdb, output, bed, segments)
-        await _export_annotations(connection, bed, *between, output)
-    err.print(f"{output}.hea: {samples} samples of {', '.join(names)}", highlight=False)

@@ -1,4 +1,4 @@
-"""Stored waveforms as a WFDB record, sample for sample: what ``wfdb.rdrecord`` reads back.
+"""Stored waveforms and numbers as WFDB records, sample for sample, as ``wfdb`` reads them.
 
 Channels of different rates stand in one record as samples per frame; a gap, and a missing sample,
 is the format's invalid value (-32768 in format 16). A channel whose scale or rate changed in the
@@ -6,8 +6,6 @@ time asked for becomes several signals, numbered.
 """
 
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
@@ -18,14 +16,20 @@ import numpy as np
 
 from hub.waves import Segment
 from schemas.errors import StoreError
-from schemas.times import S, format_time, to_datetime
+from schemas.times import S, to_datetime
+from schemas.vitals import VITALS
 from schemas.waves import CHANNELS, NO_SAMPLE
 
 MAX_SAMPLES = 200_000_000
 NAME = re.compile(r"[-A-Za-z0-9_]+")
 MIN_FRAMES_HZ = Fraction(1, 2)
 NAMES = {name: name.removeprefix("ecg-").upper() for name in CHANNELS if name.startswith("ecg-")}
-UNITS = {"mm[Hg]": "mmHg", "1": "NU", "Cel": "degC"}
+NO_NUMBER = -(2**31)
+"""The invalid value of format 32."""
+GAINS = (1, 10, 100, 1_000, 10_000)
+Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Reals = np.ndarray[tuple[int], np.dtype[np.float32]]
+UNITS = {"mm[Hg]": "mmHg", "1": "NU", "Cel": "degC", "/min": "bpm", "cm[H2O]": "cmH2O"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,11 @@ class Signal:
     per_frame: int
     gain: float
     baseline: int
-    samples: np.ndarray[tuple[int], np.dtype[np.int16]]
+    samples: np.ndarray[tuple[int], np.dtype[np.int16]] | np.ndarray[tuple[int], np.dtype[np.int32]]
+
+
+LaidOut = tuple[int, Fraction, list[Signal]]
+"""Where a record begins (ns), its frame rate, its signals."""
 
 
 def frame_rate(rates: list[float]) -> Fraction:
@@ -54,7 +62,7 @@ def frame_rate(rates: list[float]) -> Fraction:
     return Fraction(reduce(gcd, (int(rate * below) for rate in exact)), below)
 
 
-def lay_out(segments: list[Segment]) -> tuple[int, Fraction, list[Signal]]:
+def lay_out(segments: list[Segment]) -> LaidOut:
     """Return where the record begins, its frame rate, and its signals. Pure.
 
     Raises StoreError when there is nothing, or more than a record can hold.
@@ -102,31 +110,95 @@ def lay_out(segments: list[Segment]) -> tuple[int, Fraction, list[Signal]]:
     return start_ns, frames_hz, signals
 
 
-def write_wfdb(path: Path, bed: str, segments: list[Segment]) -> tuple[int, list[str]]:
-    """Write a record ``path``.hea and .dat, whole or not at all; return samples and names."""
-    import wfdb  # noqa: PLC0415 - seconds to import, and only here
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An annotation in a record: from when until when (ns), and its label."""
 
+    start_ns: int
+    end_ns: int
+    label: str
+
+
+def lay_out_numerics(times_us: Integers, columns: dict[str, Reals]) -> tuple[int, list[Signal]]:
+    """Return where a record of numbers begins (ns), and its signals at one sample a second. Pure.
+
+    Each vital's gain is the least power of ten at which all its values are whole: nothing is
+    rounded. Of two values in one second the later stands.
+    """
+    first = int(times_us[0] // 1_000_000)
+    frames = int(times_us[-1] // 1_000_000) - first + 1
+    at = times_us // 1_000_000 - first
+    signals = []
+    for name, values in columns.items():
+        there = np.isfinite(values)
+        if not there.any():
+            continue
+        gain = next((g for g in GAINS if _is_whole(values[there], g)), GAINS[-1])
+        samples = np.full(frames, NO_NUMBER, dtype=np.int32)
+        samples[at[there]] = np.rint(values[there].astype(np.float64) * gain).astype(np.int32)
+        unit = VITALS[name].unit
+        signals.append(Signal(name, UNITS.get(unit, unit), 1, gain, 0, samples))
+    return first * S, signals
+
+
+def _is_whole(values: Reals, gain: int) -> bool:
+    whole = np.rint(values.astype(np.float64) * gain)
+    return bool(np.all((whole / gain).astype(np.float32) == values))
+
+
+def check_name(path: Path) -> None:
+    """Raise StoreError unless a record can have this name."""
     if path.is_dir() or not NAME.fullmatch(path.name):
         raise StoreError(
             f"{path}: name the record, with letters, digits, - and _ only, as in {path}/record"
         )
-    start_ns, frames_hz, signals = lay_out(segments)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        wfdb.wrsamp(
-            path.name,
-            fs=float(frames_hz),
-            units=[signal.unit for signal in signals],
-            sig_name=[signal.name for signal in signals],
-            e_d_signal=[signal.samples.astype(np.int64) for signal in signals],
-            samps_per_frame=[signal.per_frame for signal in signals],
-            fmt=["16"] * len(signals),
-            adc_gain=[signal.gain for signal in signals],
-            baseline=[signal.baseline for signal in signals],
-            base_datetime=to_datetime(start_ns).replace(tzinfo=None),
-            comments=[f"bed {bed}", f"begins {format_time(start_ns)}"],
-            write_dir=folder,
-        )
-        for suffix in (".dat", ".hea"):
-            shutil.move(Path(folder) / (path.name + suffix), path.parent / (path.name + suffix))
-    return sum(len(signal.samples) for signal in signals), [signal.name for signal in signals]
+
+
+def write_record(
+    folder: Path, name: str, laid_out: LaidOut, comments: list[str], shift_ns: int = 0
+) -> int:
+    """Write NAME.hea and NAME.dat into a folder; return how many samples they hold."""
+    import wfdb  # noqa: PLC0415 - seconds to import, and only here
+
+    start_ns, frames_hz, signals = laid_out
+    wfdb.wrsamp(
+        name,
+        fs=float(frames_hz),
+        units=[signal.unit for signal in signals],
+        sig_name=[signal.name for signal in signals],
+        e_d_signal=[signal.samples.astype(np.int64) for signal in signals],
+        samps_per_frame=[signal.per_frame for signal in signals],
+        fmt=["32" if signal.samples.dtype == np.int32 else "16" for signal in signals],
+        adc_gain=[signal.gain for signal in signals],
+        baseline=[signal.baseline for signal in signals],
+        base_datetime=to_datetime(start_ns + shift_ns).replace(tzinfo=None),
+        comments=comments,
+        write_dir=str(folder),
+    )
+    return sum(len(signal.samples) for signal in signals)
+
+
+def write_marks(folder: Path, name: str, start_ns: int, hz: float, marks: list[Mark]) -> int:
+    """Write NAME.atr: where each annotation begins, ``(label``, and ends, ``label)``."""
+    import wfdb  # noqa: PLC0415 - seconds to import, and only here
+
+    at: list[tuple[int, str]] = []
+    for mark in marks:
+        begins, ends = ((t - start_ns) * hz / S for t in (mark.start_ns, mark.end_ns))
+        if ends > begins:
+            at += [(round(begins), f"({mark.label}"), (round(ends), f"{mark.label})")]
+        else:
+            at.append((round(begins), mark.label))
+    at = sorted((sample, text) for sample, text in at if sample >= 0)
+    if not at:
+        return 0
+    wfdb.wrann(
+        name,
+        "atr",
+        sample=np.array([sample for sample, _ in at]),
+        symbol=['"'] * len(at),
+        aux_note=[text for _, text in at],
+        fs=hz,
+        write_dir=str(folder),
+    )
+    return len(at)

@@ -8,7 +8,7 @@ own in hexadecimal, ``0002-4bb8`` for partition 2, term 0x4bb8, save for private
 import csv
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 from ingest.hl7.profiles import Profile
@@ -93,6 +93,7 @@ class Meaning:
     code: str
 
 
+@lru_cache(maxsize=20_000)
 def meaning(profile: Profile, code: str, name: str, system: str) -> Meaning:
     """Return what OBX-3 means; raise DecodeError (``unknown_code``, ``code_conflict``).
 
@@ -130,6 +131,7 @@ def _canonical(name: str) -> str:
     return vital.unit if vital is not None else ""
 
 
+@lru_cache(maxsize=5_000)
 def unit_of(profile: Profile, code: str, name: str, system: str) -> str | None:
     """Return a unit (OBX-6) in UCUM; None when it is not said.
 

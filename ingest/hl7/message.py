@@ -64,13 +64,30 @@ class Segment:
 
     def components(self, n: int) -> list[str]:
         """Return the components of the first repetition of field ``n``, escapes undone."""
-        first = self.raw(n).split(self.marks.repetition, 1)[0]
-        return [unescape(part, self.marks) for part in first.split(self.marks.component)]
+        marks, text = self.marks, self.raw(n)
+        if marks.repetition in text:
+            text = text.split(marks.repetition, 1)[0]
+        parts = text.split(marks.component)
+        if marks.escape in text:
+            return [unescape(part, marks) for part in parts]
+        return parts
 
     def component(self, n: int, m: int = 1) -> str:
         """Return component ``m`` (from 1) of field ``n``, trimmed; empty when it is not there."""
-        parts = self.raw(n).split(self.marks.repetition, 1)[0].split(self.marks.component)
-        return unescape(parts[m - 1], self.marks).strip() if m <= len(parts) else ""
+        fields = self.fields
+        if n >= len(fields) or not (text := fields[n]):
+            return ""
+        marks = self.marks
+        if marks.repetition in text:
+            text = text.split(marks.repetition, 1)[0]
+        if marks.component in text:
+            parts = text.split(marks.component)
+            text = parts[m - 1] if m <= len(parts) else ""
+        elif m > 1:
+            return ""
+        if marks.escape in text:
+            text = unescape(text, marks)
+        return text.strip()
 
     def repetitions(self, n: int) -> list[str]:
         """Return the repetitions of field ``n``, each as it stands."""

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 from schemas.times import from_datetime
 
@@ -10,11 +11,12 @@ _TIME = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)
 def parse_time(text: str, zone: tzinfo) -> int | None:
     """Return a time stamp (TS, DTM) as ns UTC; None when there is none in it.
 
     Without an offset it is in ``zone``. Fractions follow a point or, as some monitors write them,
-    nothing: ``20260124131540000+0800``.
+    nothing: ``20260124131540000+0800``. A message says one time often: the last few are remembered.
 
     >>> parse_time("19700101080000.5+0800", UTC)
     500000000

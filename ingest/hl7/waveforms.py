@@ -55,8 +55,11 @@ def waves_of(group: Pieces) -> tuple[list[Pieces], Pieces]:
     waves: list[Pieces] = []
     rest: Pieces = []
     for name, segment in group:
-        sub_id = segment.component(4)
         kind = segment.component(2)
+        if kind not in _ARRAY and not waves and "^" not in segment.raw(5):
+            rest.append((name, segment))
+            continue
+        sub_id = segment.component(4)
         if kind in _ARRAY or (kind in ("", "NM", "ST") and _MANY.match(segment.raw(5))):
             waves.append([(name, segment)])
             continue
