@@ -148,6 +148,47 @@ async def _save(connection: AsyncConnection, before: list[Place], after: list[Pl
         )
 
 
+async def _open(
+    connection: AsyncConnection, patient: Patient, at_ns: int, vault: Vault | None, stay: str
+) -> None:
+    await connection.execute(
+        query("insert_stay"), {"id": stay, "admitted": to_datetime(at_ns), **patient.columns()}
+    )
+    await _set_name(connection, stay, patient.name, vault)
+
+
+async def _put(connection: AsyncConnection, stay: str, bed: str, when: tuple[int, int]) -> None:
+    """Put a stay into a bed; ``when``: at what time, and what time it is."""
+    before = await read_places(connection)
+    await _save(connection, before, stays.admit(before, stay, bed, *when))
+
+
+async def register(
+    connection: AsyncConnection,
+    patient: Patient,
+    *,
+    by: str,
+    at_ns: int,
+    vault: Vault | None = None,
+) -> str:
+    """Open a stay without a bed; return its name. ``vault`` seals who it is."""
+    patient.check()
+    stay = new_stay()
+    async with _changing(connection, by, "register", stay=stay):
+        await _open(connection, patient, at_ns, vault, stay)
+    return stay
+
+
+async def place(
+    connection: AsyncConnection, stay: str, bed: str, *, by: str, at_ns: int, now_ns: int
+) -> None:
+    """Put a stay that lies nowhere into a bed."""
+    async with _changing(connection, by, "admit", stay=stay, bed=bed, at=to_datetime(at_ns)):
+        _check_stay(stay, len(await fetch(connection, "select_stay", id=stay)))
+        await _put(connection, stay, bed, (at_ns, now_ns))
+        await _set_state(connection, bed, BedState.MONITORED, by)
+
+
 async def admit(
     connection: AsyncConnection,
     bed: str,
@@ -162,14 +203,8 @@ async def admit(
     patient.check()
     stay = new_stay()
     async with _changing(connection, by, "admit", stay=stay, bed=bed, at=to_datetime(at_ns)):
-        before = await read_places(connection)
-        after = stays.admit(before, stay, bed, at_ns, now_ns)
-        await connection.execute(
-            query("insert_stay"),
-            {"id": stay, "admitted": to_datetime(at_ns), **patient.columns()},
-        )
-        await _set_name(connection, stay, patient.name, vault)
-        await _save(connection, before, after)
+        await _open(connection, patient, at_ns, vault, stay)
+        await _put(connection, stay, bed, (at_ns, now_ns))
         await _set_state(connection, bed, BedState.MONITORED, by)
     return stay
 

@@ -20,11 +20,13 @@ from dashboard.api_alerts import Services, make_alert_router
 from dashboard.api_base import Who
 from dashboard.api_care import make_care_router, publish_care, publish_presence
 from dashboard.api_consults import follow_consults, make_annotation_router, make_consult_router
+from dashboard.api_fhir import make_fhir_router
 from dashboard.api_health import make_health_router
 from dashboard.api_history import make_history_router
 from dashboard.api_rules import RuleServices, make_rules_router
 from dashboard.api_signin import OIDC_WAIT_S, SESSION_KEY, make_signin_router
 from dashboard.api_system import make_system_router
+from dashboard.api_table import make_table_router
 from dashboard.api_ward import make_ward_router
 from dashboard.feed import Feed
 from dashboard.gate import Gate, Sessions
@@ -134,6 +136,8 @@ def make_app(
         make_care_router(pool, services.rules, vault, kept_here=not settings.is_edge)
     )
     server.include_router(make_history_router(feed, pool))
+    server.include_router(make_table_router(pool, settings.database_address))
+    server.include_router(make_fhir_router(feed, pool, vault, kept_here=not settings.is_edge))
     server.include_router(make_annotation_router(feed, pool))
     server.include_router(make_consult_router(feed, pool))
     server.include_router(make_ward_router(feed, pool, vault))

@@ -41,6 +41,7 @@ KEPT = frozenset(
         "minutes",
         "off",
         "other",
+        "resourceType",
         "role",
         "rule",
         "scope",
@@ -52,9 +53,23 @@ KEPT = frozenset(
     }
 )
 """Fields of a body that the audit keeps."""
-SEEN = {"/ws/bed/": "see-bed", "/ws/wall": "see-wall", "/api/units/": "see-identity"}
+SEEN = {
+    "/ws/bed/": "see-bed",
+    "/ws/wall": "see-wall",
+    "/api/units/": "see-identity",
+    "/fhir/Patient": "see-identity",
+    "/fhir/Observation": "read-fhir",
+    "/fhir/Encounter": "read-fhir",
+    "/fhir/Flag": "read-fhir",
+}
 """A page is only a shell: what is seen comes by its socket, and names by the API."""
-READ = {"/patient": "see-identity", "/waves": "read-waves", "/trend": "read-trend"}
+READ = {
+    "/patient": "see-identity",
+    "/table/numerics": "export",
+    "/table/waves": "export",
+    "/waves": "read-waves",
+    "/trend": "read-trend",
+}
 PERIOD_S, FAILED_S = 1.0, 10.0
 FORGET_S, FIRST_FORGET_S = 86_400.0, 120.0
 UNLOGGED = frozenset({"/api/rule-sets/check"})

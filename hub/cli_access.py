@@ -300,3 +300,86 @@ def rotate_identity() -> None:
         out.print(f"{count} name(s) sealed with a new key")
 
     call(work())
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="The account that it is for.")],
+    days: Annotated[float, typer.Option(help="It holds so long.", min=0.01, max=730)] = 365,
+) -> None:
+    """Print a token with which a program acts for an account: `Authorization: Bearer TOKEN`.
+
+    It is a session like any other: the console lists it, and ends it.
+    """
+    from hub import accounts, audit
+    from hub.database import connect
+
+    async def work() -> None:
+        settings = read_settings()
+        async with await connect(settings.database_address) as connection:
+            if await accounts.find_hash(connection, name) is None:
+                raise HubError(f"account {name}: there is none; `vigil user {name} --role …`")
+            made = await accounts.open_session(connection, name, days * 24, agent="vigil token")
+        audit.note(settings.data, audit.by_command("token", name))
+        typer.echo(made)
+
+    call(work())
+
+
+@app.command()
+def reader(
+    name: Annotated[str, typer.Argument(help="What the database account is called.")],
+    revoke: Annotated[bool, typer.Option(help="Take it away.")] = False,
+) -> None:
+    """Make a database account that may read the views in `report` and nothing else.
+
+    For Grafana and other tools of the hospital: docs/integration.md lists the views.
+    """
+    import re
+    from secrets import token_urlsafe
+
+    from psycopg import sql
+
+    from hub import audit
+    from hub.database import connect
+
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name) or name.startswith(("pg_", "vigil_")):
+        raise HubError(f"{name!r}: a-z, 0-9 and _, a letter first; not pg_… or vigil_…")
+    password = token_urlsafe(24)
+
+    async def work() -> None:
+        settings = read_settings()
+        who = sql.Identifier(name)
+        async with await connect(settings.database_address) as connection:
+            rows = await connection.execute(
+                "SELECT NOT rolsuper AND EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid"
+                " AND roleid = 'vigil_report'::regrole) FROM pg_roles WHERE rolname = %s",
+                (name,),
+            )
+            there = await rows.fetchone()
+            if there is not None and not there[0]:
+                raise HubError(f"{name}: is another account of the database; choose another name")
+            if revoke:
+                await connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(who))
+            else:
+                verb = sql.SQL("CREATE" if there is None else "ALTER")
+                await connection.execute(
+                    sql.SQL("{} ROLE {} LOGIN PASSWORD {} CONNECTION LIMIT 10").format(
+                        verb, who, sql.Literal(password)
+                    )
+                )
+                await connection.execute(sql.SQL("GRANT vigil_report TO {}").format(who))
+                for setting in (
+                    "statement_timeout = '30s'",
+                    "search_path = report",
+                    "default_transaction_read_only = on",
+                ):
+                    await connection.execute(
+                        sql.SQL("ALTER ROLE {} SET ").format(who) + sql.SQL(setting)
+                    )
+        audit.note(settings.data, audit.by_command("reader", name, revoke=str(revoke)))
+        if not revoke:
+            where = settings.database_address.rpartition("@")[2]
+            typer.echo(f"postgresql://{name}:{password}@{where}")
+
+    call(work())

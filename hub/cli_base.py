@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,21 +74,13 @@ async def open_tables(settings: Settings, run: str | None = None) -> AsyncIterat
 
 
 def parse_when(text: str) -> datetime:
-    """Return the time that a person means: RFC 3339, ``now``, or ``-90s``, ``-5m``, ``-1h``."""
-    from schemas.times import parse_time, to_datetime
+    """Return the time that a person means; HubError says how to write one."""
+    from schemas import times
 
-    now = datetime.now(UTC)
-    if text == "now":
-        return now
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
     try:
-        if text.startswith("-") and text[-1] in units:
-            return now - timedelta(**{units[text[-1]]: float(text[1:-1])})
-        return to_datetime(parse_time(text))
+        return times.parse_when(text, datetime.now(UTC))
     except ValueError as error:
-        raise HubError(
-            f"time {text!r}: {error}; write 2026-11-23T07:00:00+08:00, now, or -1h (an hour ago)"
-        ) from None
+        raise HubError(str(error)) from None
 
 
 def show(rows: list[dict[str, Any]], json: bool, columns: tuple[str, ...]) -> None:

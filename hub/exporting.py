@@ -103,6 +103,7 @@ async def write_dataset(
         f"{output}: {counts.readings} readings, {counts.values} values of {counts.subjects} "
         f"{'beds' if wanted.key is None else 'subjects'}, {counts.alerts} alerts",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -235,7 +236,8 @@ async def write_csv(
                     annotated.append(annotation_row(version))
         partial.replace(output)
     _beside(console, output, annotated, list(ANNOTATION_COLUMNS))
-    console.print(f"{output}: {rows} readings" + ("" if rows else "; waveforms: --format wfdb"))
+    more = "" if rows else "; waveforms: --format wfdb"
+    console.print(f"{output}: {rows} readings{more}", highlight=False, soft_wrap=True)
 
 
 def _beside(
@@ -291,7 +293,7 @@ async def write_wfdb(
                 shutil.move(path, output.parent / path.name)
     finally:
         readings.close()
-    console.print(f"{output}: {'; '.join(made)}", highlight=False)
+    console.print(f"{output}: {'; '.join(made)}", highlight=False, soft_wrap=True)
 
 
 def _days(subject: Subject) -> Iterator[tuple[datetime, datetime]]:

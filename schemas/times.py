@@ -39,6 +39,29 @@ def parse_time(text: str) -> int:
     return from_datetime(datetime.fromisoformat(text))
 
 
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_when(text: str, now: datetime) -> datetime:
+    """Return the time that a person means: RFC 3339, ``now``, ``-90s``, ``-5m``, ``-1h``, ``-2d``.
+
+    Raises ValueError saying how to write one.
+
+    >>> parse_when("-1h", datetime(1970, 1, 1, 8, tzinfo=UTC)).hour
+    7
+    """
+    if text == "now":
+        return now
+    try:
+        if text.startswith("-") and text[-1] in _UNITS:
+            return now - timedelta(**{_UNITS[text[-1]]: float(text[1:-1])})
+        return to_datetime(parse_time(text))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(
+            f"time {text!r}: {error}; write 2026-11-23T07:00:00+08:00, now, or -1h (an hour ago)"
+        ) from None
+
+
 def format_time(time_ns: int) -> str:
     """Return an RFC 3339 UTC time with milliseconds.
 

@@ -25,11 +25,11 @@ from ingest.hl7.message import Message, Segment
 from ingest.hl7.places import Places, bed_of
 from ingest.hl7.profiles import Profile
 from ingest.hl7.times import parse_time
-from ingest.hl7.units import convert
 from ingest.hl7.waveforms import Wave, read_wave, waves_of
 from schemas.admissions import Admission
 from schemas.alerts import Priority
 from schemas.errors import DecodeError
+from schemas.units import convert
 from schemas.vitals import KNOWN, VITALS, Quality
 
 ADT_EVENTS = frozenset({"A01", "A02", "A03", "A04", "A08", "A11", "A12", "A13", "A40"})

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from care.roles import ALLOWED, ROLES, May
 from dashboard.app import make_app
+from dashboard.fhir_search import SEARCH
 from hub.cli import _rule_services, _services
 from hub.sites import load_sites
 from tests.support.browser import browser, open_socket
@@ -45,6 +46,12 @@ ADVICE = {"what": "a", "why": "b", "within_min": 5}
 LATER = "2040-01-01T00:00:00Z"
 EXCEPTION = {"rule": "spo2_low", "reason": "COPD known", "until": LATER, "below": 85}
 DUTY = {"role": "county-nurse", "username": "x", "start": LATER, "end": "2040-01-02T00:00:00Z"}
+LEAVE = {
+    "resourceType": "Encounter",
+    "status": "finished",
+    "class": {"code": "IMP"},
+    "period": {"end": LATER},
+}
 GLASS = {"scope": "n", "reason": "transfer tonight", "minutes": 1}
 
 TABLE: dict[tuple[str, str], Row] = {
@@ -112,6 +119,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ),
     ("PUT", "/api/care/units/{hospital}/{unit}/ladder"): Row(May.LEAD, {"steps": []}, bound=True),
     ("POST", "/api/care/units/{hospital}/{unit}/duty"): Row(May.LEAD, DUTY, bound=True),
+    ("GET", f"{BED}/table/numerics"): Row(EVERYBODY, bound=True),
+    ("GET", f"{BED}/table/waves"): Row(EVERYBODY, bound=True),
     ("GET", f"{BED}/trend"): Row(EVERYBODY, bound=True),
     ("GET", f"{BED}/events"): Row(EVERYBODY, bound=True),
     ("GET", f"{BED}/scores"): Row(EVERYBODY, bound=True),
@@ -154,6 +163,14 @@ TABLE: dict[tuple[str, str], Row] = {
         May.RULES, {"overlays": {}, "reason": "x", "on": "none"}
     ),
     ("POST", "/api/rule-sets/history/{number}/roll-back"): Row(May.RULES, {"reason": "x"}),
+    ("GET", "/fhir/metadata"): Row(EVERYBODY),
+    **{("GET", f"/fhir/{kind}"): Row(EVERYBODY) for kind in SEARCH},
+    **{("GET", f"/fhir/{kind}/{{name}}"): Row(EVERYBODY, bound=True) for kind in SEARCH},
+    ("POST", "/fhir/Patient"): Row(May.PLACE, {"resourceType": "Patient"}),
+    ("PUT", "/fhir/Patient/{name}"): Row(May.PLACE, {"resourceType": "Patient"}, bound=True),
+    ("POST", "/fhir/Encounter"): Row(May.PLACE, {"resourceType": "Encounter"}),
+    ("PUT", "/fhir/Encounter/{name}"): Row(May.PLACE, LEAVE, bound=True),
+    ("POST", "/fhir/Observation"): Row(May.OBSERVE, {"resourceType": "Observation"}),
     ("GET", "/api/system"): Row(EVERYBODY),
     ("GET", "/api/system/screens"): Row(EVERYBODY),
     ("GET", "/api/system/rejected"): Row(EVERYBODY),
@@ -200,6 +217,7 @@ def ward(hub):
             "number": "0",
             "scope": "m/icu",
             "stay": admitted.json()["stay"],
+            "name": admitted.json()["stay"],
             "consult": consult.json()["id"],
             "annotation": annotation.json()["id"],
         }

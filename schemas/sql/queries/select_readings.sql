@@ -1,6 +1,7 @@
 -- A bed's readings between two times as they were received, for export and replay: rare vitals as
 -- one object, qualities packed in status and status2.
 SELECT numerics.measured_at, numerics.received_at, stream.device, stream.boot, numerics.seq,
+    numerics.stream_id,
     stream.interval_s, stream.numbered, numerics.sent_us, numerics.offset_ms, numerics.late,
     numerics.status, numerics.status2,
     numerics.hr, numerics.pr, numerics.spo2, numerics.pi, numerics.rr, numerics.abp_sys,

@@ -1,4 +1,4 @@
-"""What exports are made of: pseudonyms and shifts, the dictionary, records of numbers, whole or not."""
+"""What exports are made of: pseudonyms, shifts, the dictionary, records of numbers."""
 
 import csv
 import errno
@@ -90,9 +90,14 @@ def test_numbers_become_a_record_without_a_bit_lost(tmp_path):
 
 def test_a_data_set_is_whole_or_not_there(tmp_path):
     out = tmp_path / "set"
-    with pytest.raises(HubError, match="disk is full"), whole(out) as folder:
-        (folder / "a").write_text("x")
-        raise OSError(errno.ENOSPC, "no space")
+
+    def fill():
+        with whole(out) as folder:
+            (folder / "a").write_text("x")
+            raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(HubError, match="disk is full"):
+        fill()
     assert list(tmp_path.iterdir()) == []
     with whole(out) as folder:
         (folder / "a").write_text("x")
