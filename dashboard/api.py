@@ -13,7 +13,7 @@ from msgspec import DecodeError, Struct, ValidationError, json
 from psycopg_pool import AsyncConnectionPool
 
 from dashboard.feed import SLOW_PERIOD_S, Feed, Screen
-from dashboard.gate import COOKIE, Person, Sessions, read_cookie
+from dashboard.gate import Person, Sessions, token_of
 from dashboard.pages import HERE, language_of, render_page
 from dashboard.wave_feed import stored_frames
 from dashboard.words import word
@@ -213,7 +213,7 @@ async def _serve(
 
 async def _until_signed_out(socket: WebSocket, sessions: Sessions) -> bool:
     """Return when the session has ended (True), or may see something else now (False)."""
-    token = read_cookie(socket.headers.get("cookie", ""), COOKIE) or ""
+    token = token_of(socket.headers) or ""
     while (found := await sessions.find(token)) == _person(socket):  # noqa: ASYNC110 - asked
         await asyncio.sleep(SESSION_PERIOD_S)
     return found is None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from care.roles import May
 from dashboard.api_base import Who, at_home, database, require, time_ns, within
 from dashboard.feed import Feed
-from dashboard.gate import COOKIE, Person, Sessions, read_cookie
+from dashboard.gate import Person, Sessions, token_of
 from hub import accounts, audit
 from hub.clock import now_ns
 from hub.reads import Row, fetch
@@ -68,7 +68,7 @@ def make_access_router(  # noqa: C901, PLR0915 - one closure over what the route
     @router.delete("/sessions", status_code=204)
     async def revoke_others(request: Request, person: Who) -> None:
         """End all of one's own sessions but this one."""
-        token = read_cookie(request.headers.get("cookie", ""), COOKIE) or ""
+        token = token_of(request.headers) or ""
         async with database(pool) as connection:
             await accounts.revoke_others(connection, person.username, token)
         sessions.forget_person(person.username)

@@ -10,6 +10,7 @@ not go dark.
 import asyncio
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from typing import Any
@@ -265,10 +266,8 @@ class Gate:
     async def _admit(self, scope: Scope, headers: dict[str, str]) -> Person | None:
         """Return who is asking, or None where anybody may; raise what is answered instead."""
         path = scope["path"]
-        bearer = (
-            headers.get("authorization", "").removeprefix("Bearer ") if path != "/metrics" else ""
-        )
-        token = bearer or read_cookie(headers.get("cookie", ""), COOKIE)
+        bearer = "" if path == "/metrics" else _bearer(headers)
+        token = token_of(headers)
         client = scope.get("client") or ("", 0)
         known = token is not None and self._sessions.knows(token)
         bucket, key = (self._by_session, token) if known else (self._by_address, client[0])
@@ -314,6 +313,17 @@ class Gate:
         except (KeyError, ValueError):
             return False
         return origin == (self._own or headers.get("host"))
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    """Return the token that a program shows by hand; empty: none."""
+    said = headers.get("authorization", "")
+    return said.removeprefix("Bearer ") if said.startswith("Bearer ") else ""
+
+
+def token_of(headers: Mapping[str, str]) -> str | None:
+    """Return the session's token: shown by hand, or a browser's cookie."""
+    return _bearer(headers) or read_cookie(headers.get("cookie", ""), COOKIE)
 
 
 def read_cookie(header: str, name: str) -> str | None:

@@ -352,8 +352,9 @@ def reader(
         who = sql.Identifier(name)
         async with await connect(settings.database_address) as connection:
             rows = await connection.execute(
-                "SELECT NOT rolsuper AND EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid"
-                " AND roleid = 'vigil_report'::regrole) FROM pg_roles WHERE rolname = %s",
+                "SELECT NOT rolsuper AND EXISTS (SELECT FROM pg_auth_members"
+                " WHERE member = pg_roles.oid AND roleid = 'vigil_report'::regrole)"
+                " FROM pg_roles WHERE rolname = %s",
                 (name,),
             )
             there = await rows.fetchone()
