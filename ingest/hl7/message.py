@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from schemas.errors import DecodeError
 
 MAX_SEGMENTS = 5_000
+SHORTEST = len("MSH|^~\\&")
 _ENDS = re.compile(r"[\r\n]+")
 _ESCAPE = re.compile(r"\\([^\\\r\n]{1,200})\\")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
@@ -181,8 +182,6 @@ def guess_charset(data: bytes) -> str:
 
 def _decode(data: bytes) -> tuple[str, str, list[str]]:
     """Return the text of a message, the encoding it is in, and what is odd about that."""
-    if data.startswith(b"\xef\xbb\xbf"):
-        data = data[3:]
     line = re.split(rb"[\r\n]", data, maxsplit=1)[0]
     fields = line.split(line[3:4] or b"|")
     named = fields[17].decode("latin-1").split("~")[0].strip().upper() if len(fields) > 17 else ""
@@ -221,11 +220,9 @@ def _realign(fields: list[str], marks: Delimiters) -> list[str]:
 
 def parse(data: bytes) -> Message:
     """Return the message in a frame's bytes; raise DecodeError when it is none."""
-    data = data.strip(b"\x0b\x1c\r\n \x00")
-    if not data.startswith(b"MSH") or len(data) < 8:
-        if not data.removeprefix(b"\xef\xbb\xbf").startswith(b"MSH"):
-            raise DecodeError("not_hl7", f"starts with {data[:20]!r}; a message starts with MSH")
-        data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data.strip(b"\x0b\x1c\r\n \x00").removeprefix(b"\xef\xbb\xbf")
+    if not data.startswith(b"MSH") or len(data) < SHORTEST:
+        raise DecodeError("not_hl7", f"starts with {data[:20]!r}; a message starts with MSH|^~\\&")
     text, charset, notes = _decode(data)
     lines = [line for line in _ENDS.split(text) if line.strip()]
     marks = _delimiters(lines[0])

@@ -38,6 +38,7 @@ ANSWERED = frozenset({"NMD", "NMQ", "ACK"})
 """What carries nothing for us and is taken all the same: a sender's own housekeeping."""
 TEMPERATURES = ("temp", "temp_2", "temp_3", "temp_4")
 SECOND_LINE = {"abp_sys": "abp_2_sys", "abp_dia": "abp_2_dia", "abp_mean": "abp_2_mean"}
+SEVERAL = frozenset({"temp", *SECOND_LINE})
 INSTANCES_KEPT = 8
 T = TypeVar("T")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
@@ -291,6 +292,7 @@ class _Reader:
         )
         rest = list(self._waves(request, group, time_ns))
         rest = list(self._facets(request, rest, time_ns))
+        self._know_probes(rest)
         for name, segment in rest:
             try:
                 self._out.became.append((name, self._one(name, segment, time_ns)))
@@ -481,15 +483,26 @@ class _Reader:
             unit = wanted if wanted != "%" else "{fraction}" if value <= 1 else "%"
         return convert(value, unit or wanted, wanted), ""
 
+    def _know_probes(self, group: list[tuple[str, Segment]]) -> None:
+        """Take note of the OBX-4 of vitals that may come from several probes, lowest first."""
+        for _, segment in group:
+            sub_id = segment.component(4)
+            try:
+                found = meaning(self._profile, *_code(segment))
+            except DecodeError:
+                continue  # it is said when the segment is read
+            if sub_id and found.name in SEVERAL:
+                known = self._memory.instances.setdefault((self._out.device, found.code), [])
+                if sub_id not in known and len(known) < INSTANCES_KEPT:
+                    known.append(sub_id)
+                    known.sort(key=_order)
+
     def _instance(self, found: Meaning, sub_id: str) -> str:
         """Return the vital of a code that may come from several probes, told apart by OBX-4."""
-        if found.name not in ("temp", *SECOND_LINE) or not sub_id:
+        known = self._memory.instances.get((self._out.device, found.code), [])
+        if found.name not in SEVERAL or sub_id not in known:
             return found.name
-        known = self._memory.instances.setdefault((self._out.device, found.code), [])
-        if sub_id not in known and len(known) < INSTANCES_KEPT:
-            known.append(sub_id)
-            known.sort(key=_order)
-        at = known.index(sub_id) if sub_id in known else 0
+        at = known.index(sub_id)
         if found.name == "temp":
             return TEMPERATURES[min(at, len(TEMPERATURES) - 1)]
         return SECOND_LINE[found.name] if at else found.name

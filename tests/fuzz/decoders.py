@@ -27,6 +27,11 @@ from hub.sites import load_sites
 from ingest.checkpoint import VERSION, Checkpoint
 from ingest.checkpoint import encode as encode_checkpoint
 from ingest.checkpoint import read as read_checkpoint
+from ingest.hl7.mllp import Framer
+from ingest.hl7.places import parse_places
+from ingest.hl7.profiles import parse_profile
+from ingest.hl7.reading import describe, messages_in, read
+from ingest.hl7.translate import Memory
 from ingest.journal import read as read_journal
 from schemas import codec
 from schemas.errors import HubError
@@ -37,6 +42,7 @@ from schemas.waves import WaveChunk, decode_chunk, encode_chunk
 from schemas.wire import Health, Rejected
 from simulators.recordings import read_csv
 from simulators.wfdb_records import read_wfdb
+from tests.support.hl7 import PROFILES, site
 from tests.support.readings import T0, pipeline, reading
 
 SLOW_S = 5
@@ -181,6 +187,36 @@ _base = parse_baseline(BASELINE, PurePath("adult.toml"))
 _block = encode_block(np.arange(500, dtype=np.int16))
 _publish = b"\x32\x13\x00\x05a/b/c\x00\x01hello world"
 
+_HL7 = [
+    b"\r".join(
+        [
+            b"MSH|^~\\&|A^1^EUI-64||||20261128160000+0800||ORU^R01^ORU_R01|1|P|2.6|||AL|NE||GB18030",
+            b"PID|||1^^^H^MR||\xd5\xc5^\xc8\xfd",
+            b"PV1||I|ICU^^ICU&Bed5&3232241659&0&0",
+            b"OBR|1|||1^x|||20261128155959|20261128160000",
+            b"OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.7.4|70|264864^MDC_DIM_BEAT_PER_MIN^MDC",
+            b"OBX|2|NM|0002-4bb8^SpO2^MDIL||98|0004-0220^%^MDIL|||||F|||20261128160000",
+            b"OBX|3|NA|131330^MDC_ECG_ELEC_POTL_II^MDC|1.1|1^2^3^-4.5",
+            b"OBX|4|NM|0^MDC_ATTR_SAMP_RATE^MDC|1.1.1|250",
+            b"OBX|5|TX|2^Yellow^MDIL-ALERT||SpO2 \\T\\ High \\X41\\",
+        ]
+    ),
+    b"MSH|^~\\&|||||||ORU^R01|54|P|2.3.1|\rOBX||CE|2|1|10002^**HR TOO LOW||||||F",
+    b"MSH|^~\\&|H||||||ADT^A01|1|P|2.4\rEVN|A01|20261128\rPID|||P1^^^^MR||a^b||19600101\rPV1||I|ICU^^1",
+]
+
+
+def _described(data: bytes) -> object:
+    return describe(read(data, PROFILES, site(), Memory(), T0))
+
+
+def _frames(data: bytes) -> object:
+    framer = Framer(limit=4_096)
+    return (
+        framer.feed(data[: len(data) // 2]) + framer.feed(data[len(data) // 2 :]) + framer.close()
+    )
+
+
 TARGETS: dict[str, tuple[Decoder, list[bytes]]] = {
     "numerics": (lambda d: codec.decode_numerics(BED, d, T0), [_numerics()]),
     "status": (codec.decode_status, [_json(device="mon-1", state="offline", interval_s=1)]),
@@ -222,6 +258,16 @@ TARGETS: dict[str, tuple[Decoder, list[bytes]]] = {
     "config_topic": (
         lambda d: parse_config(d.decode("utf-8", "replace")),
         [b"vigil/v1/kaihua/config/care"],
+    ),
+    "hl7": (lambda d: list(map(_described, messages_in(d))), _HL7),
+    "mllp": (_frames, [b"".join(b"\x0b" + one + b"\x1c\r" for one in _HL7)]),
+    "hl7_beds": (
+        lambda d: parse_places(d, PurePath("beds.toml")),
+        [b'hospital = "h"\n[beds]\n"ICU^^5" = "icu/bed-05"\n'],
+    ),
+    "hl7_profile": (
+        lambda d: parse_profile(d, PurePath("p.toml")),
+        [b'name = "a"\ntitle = "b"\nrecognise = { sender = "x" }\n[codes]\n"1" = "hr"\n'],
     ),
     "mqtt": (_mqtt, [_publish + b"\x40\x02\x00\x07" + _publish + b"\xd0\x00"]),
     "csv": (_csv, [b"t_seconds,hr,spo2\n0,80,97\n1,81,98\n2,,98\n"]),
