@@ -207,6 +207,8 @@ class Feed:
                 self._take_line(envelope.topic.split("/")[2], envelope)
             elif "/waves/" in envelope.topic:
                 self.waves.take(envelope)
+            elif "/hub/health/" in envelope.topic and not envelope.payload:
+                self._health.pop(envelope.topic.rpartition("/")[2], None)  # gone on purpose
             elif "/hub/health/" in envelope.topic:
                 health = decode_health(envelope.payload)
                 self._health[health.service] = health

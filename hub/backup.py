@@ -104,6 +104,7 @@ async def restore(settings: Settings, source: Path, say: Say) -> dict[str, Any]:
         async with await connect(there.database_address) as connection:
             if await applied(connection):
                 raise StoreError("the database has tables already; restore into an empty one")
+            await _make_role(connection)
             await _run("pg_restore", there, "--no-owner", "--exit-on-error", str(source / DUMP))
             await audit.adopt(connection, data)
             counts = await _counts(connection)
@@ -146,6 +147,13 @@ def checksum(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def _make_role(connection: AsyncConnection) -> None:
+    """Have the role that the views are granted to: roles are not in a dump of one database."""
+    found = await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'vigil_report'")
+    if await found.fetchone() is None:
+        await connection.execute("CREATE ROLE vigil_report NOLOGIN")
 
 
 async def _run(tool: str, settings: Settings, *arguments: str) -> None:

@@ -441,7 +441,7 @@ def bench(
     clients: Annotated[
         int, typer.Option(help="fanout: browsers on the wall; hl7: connections.")
     ] = 50,
-    days: Annotated[int, typer.Option(help="query: days stored.")] = 30,
+    days: Annotated[int, typer.Option(help="query, export: days stored.")] = 30,
     rounds: Annotated[int, typer.Option(help="compare: how often each is measured.")] = 3,
     json: Json = False,
 ) -> None:

@@ -14,11 +14,12 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -33,6 +34,7 @@ from hub.health import VERSION
 from schemas.errors import HubError
 from schemas.times import from_datetime, to_datetime
 
+T = TypeVar("T")
 ALERTS = pa.schema(
     [
         ("subject", pa.string()),
@@ -161,18 +163,32 @@ def _write_subject(
     name = subject.name.replace("/", "%2F")
     files = _Files(folder, form, f"{label}={name}")
     try:
-        for first, last in readings.windows(number, start, end):
-            table = readings.numerics(number, first, last)
+        for table, rare in _ahead(_pieces(readings, number, start, end)):
             counts.readings += len(table)
             counts.values += values_in(table)
             files.add("numerics", _named(wanted, shifted(table, subject.shift_ns)))
-            rare = readings.rare(number, first, last)
             counts.values += len(rare) - rare["value"].null_count
             files.add("rare", _named(wanted, shifted(rare, subject.shift_ns)))
     finally:
         files.close()
     counts.files += files.count
     return files.count > 0
+
+
+def _pieces(
+    readings: Readings, number: int, start: datetime, end: datetime
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    for window in readings.windows(number, start, end):
+        yield readings.numerics(number, *window), readings.rare(number, *window)
+
+
+def _ahead(pieces: Iterator[T]) -> Iterator[T]:
+    """Yield pieces while a thread has the next one read: the database works while we write."""
+    with ThreadPoolExecutor(1) as worker:
+        waiting = worker.submit(next, pieces, None)
+        while (piece := waiting.result()) is not None:
+            waiting = worker.submit(next, pieces, None)
+            yield piece
 
 
 def _named(wanted: Wanted, table: pa.Table) -> pa.Table:

@@ -56,6 +56,10 @@ class Reporter:
             health_topic(self._service), self._health(running=True), retain=True
         )
 
+    async def leave(self, connection: Connection) -> None:
+        """Take the service's word back: it is gone on purpose, and nobody need miss it."""
+        await connection.publish(health_topic(self._service), b"", retain=True)
+
     async def run(self, connection: Connection) -> None:
         """Publish until the broker is lost."""
         while True:

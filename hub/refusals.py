@@ -11,8 +11,9 @@ from pathlib import Path
 
 from hub.broker import Connection, stay_connected
 from hub.clock import now_ns
-from ingest.rejects import RejectState, drain, reject
+from ingest.rejects import RejectState, drain, put_back, reject
 from schemas.codec import encode_json
+from schemas.errors import BrokerError
 from schemas.topics import REJECTED_TOPIC
 
 PERIOD_S = 1.0
@@ -72,8 +73,13 @@ async def watch(url: str, log: Path, stop: asyncio.Event) -> None:
                 lines = await asyncio.to_thread(_read, log, position)
                 position += len(lines)
                 count(state, lines.decode("utf-8", "replace"), now_ns())
-                if state.changed:
-                    await connection.publish(REJECTED_TOPIC, encode_json(drain(state)))
+            if state.changed:
+                kinds = drain(state)
+                try:
+                    await connection.publish(REJECTED_TOPIC, encode_json(kinds))
+                except BrokerError:
+                    put_back(state, kinds)
+                    raise
 
     await stay_connected(lambda: Connection(url, "vigil-refusals"), serve, stop)
 

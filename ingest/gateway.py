@@ -34,9 +34,9 @@ from ingest.hl7.places import unassigned
 from ingest.hl7.profiles import Profile
 from ingest.hl7.reading import Read, read
 from ingest.hl7.translate import AlarmsOn, Memory, Outcome, Site
-from ingest.rejects import RejectState, drain, reject
+from ingest.rejects import RejectState, drain, put_back, reject
 from schemas.admissions import Admission
-from schemas.codec import encode_json
+from schemas.codec import encode_rejected
 from schemas.errors import BrokerError, CareError, HubError, StoreError
 from schemas.times import S
 from schemas.topics import rejected_topic
@@ -48,6 +48,7 @@ QUEUE = 64
 SENDERS_KEPT = 4_000
 ALARMS_KEPT = 8_000
 REJECTED_PERIOD_S = 2.0
+REPORT_BYTES = 500_000
 SWEEP_S = 10.0
 PATIENT_KEY = "patient-reference.key"
 _SHOWN = (b"MSH", b"OBR", b"OBX", b"EVN")
@@ -210,6 +211,7 @@ class Gateway:
                 await stop.wait()
                 for task in tasks:
                     task.cancel()
+            await self._reporter.leave(connection)
         finally:
             self._connection = None
             self._connected.clear()
@@ -219,8 +221,13 @@ class Gateway:
         topic = rejected_topic(self._site.places.hospital)
         while True:
             await asyncio.sleep(REJECTED_PERIOD_S)
-            if self._rejects.changed:
-                await connection.publish(topic, encode_json(drain(self._rejects)))
+            kinds = drain(self._rejects)
+            try:
+                for payload in encode_rejected(kinds, REPORT_BYTES) if kinds else ():
+                    await connection.publish(topic, payload)
+            except BrokerError:
+                put_back(self._rejects, kinds)
+                raise
 
     async def _sweep(self, connection: Connection) -> None:
         """End alarms of dialects that say no end, when they are not said again."""

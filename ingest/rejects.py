@@ -59,3 +59,8 @@ def drain(state: RejectState) -> list[Rejected]:
     changed = [state.kinds[key] for key in sorted(state.changed) if key in state.kinds]
     state.changed.clear()
     return changed
+
+
+def put_back(state: RejectState, kinds: list[Rejected]) -> None:
+    """Have what was drained and could not be reported be reported with the next."""
+    state.changed.update((kind.device, kind.reason) for kind in kinds)

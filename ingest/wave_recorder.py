@@ -21,7 +21,7 @@ from ingest.wave_blocks import BLOCK_S, IDLE_NS
 from ingest.wave_store import WaveStore
 from ingest.wave_track import WaveTrack
 from schemas.codec import encode_rejected
-from schemas.errors import DecodeError
+from schemas.errors import BrokerError, DecodeError
 from schemas.topics import REJECTED_TOPIC, WAVES_FILTER, parse_topic
 from schemas.waves import WaveChunk, decode_chunk
 
@@ -155,5 +155,9 @@ class WaveRecorder:
             await asyncio.sleep(REPORT_PERIOD_S)
             changed = rejects.drain(self._rejects)
             limit = self._settings.broker.max_payload_bytes
-            for payload in encode_rejected(changed, limit) if changed else []:
-                await connection.publish(REJECTED_TOPIC, payload)
+            try:
+                for payload in encode_rejected(changed, limit) if changed else []:
+                    await connection.publish(REJECTED_TOPIC, payload)
+            except BrokerError:
+                rejects.put_back(self._rejects, changed)
+                raise

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from schemas.errors import HubError
-from tests.bench import browser, compare, edge, hl7, ingest, rules, store
+from tests.bench import browser, compare, edge, hl7, ingest, out, rules, store
 from tests.bench.stack import Stack, hub, machine
 
 
@@ -51,6 +51,8 @@ async def _measure(stack: Stack, what: str, o: Options) -> Any:
         return await store.query(stack, beds=o.beds, days=o.days)
     if what == "hl7":
         return await hl7.hl7(stack, lines=o.clients, rate=rate, seconds=o.seconds)
+    if what in ("export", "fhir"):
+        return await out.measure(stack, what, beds=o.beds, days=o.days)
     if what == "wall":
         return await browser.wall(stack, beds=o.beds, seconds=o.seconds)
     if what == "pages":
@@ -71,6 +73,8 @@ BENCHES = (
     "compare",
     "edge",
     "hl7",
+    "export",
+    "fhir",
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from hub.settings import Settings, load_settings
+from hub.settings import Settings, load_settings, sign_in
 from schemas.errors import HubError
 
 SERVICES = ("intake", "recorder", "dashboard")
@@ -136,7 +136,7 @@ def hub(folder: Path) -> Iterator[Stack]:
     else:
         raise HubError(f"the hub did not start: {said}")
     try:
-        yield Stack(settings, environment, process)
+        yield Stack(sign_in(settings), environment, process)
     finally:
         process.terminate()
         process.communicate(timeout=60)

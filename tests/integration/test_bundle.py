@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,15 +72,18 @@ def test_it_installs_offline_and_goes_back(bundle, tmp_path):
     assert "damaged" in refused.stderr
 
 
+def canonical(name):
+    """A project's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def test_materials_and_licences_are_listed(bundle):
-    pinned = {
-        name.lower().replace("_", "-") for name in packages(ROOT / "requirements/runtime.txt")
-    }
+    pinned = {canonical(name) for name in packages(ROOT / "requirements/runtime.txt")}
     bill = json.loads((bundle / "sbom.cdx.json").read_text("utf-8"))
     assert bill["bomFormat"] == "CycloneDX"
-    assert {c["name"].lower().replace("_", "-") for c in bill["components"]} == pinned
+    assert {canonical(c["name"]) for c in bill["components"]} == pinned
     assert all(c.get("version") for c in bill["components"])
     with (bundle / "licences.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["package"].lower().replace("_", "-") for row in rows} == pinned
+    assert {canonical(row["package"]) for row in rows} == pinned
     assert [row["package"] for row in rows if row["licence"] == "not declared"] == []

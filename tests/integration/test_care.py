@@ -85,7 +85,7 @@ def test_an_annotation_has_versions_an_author_and_a_file(hub, people, stranger, 
         assert names in expert.post(f"/api/beds/{bed}/annotations", json=wrong).text
     out = tmp_path / "bed.csv"
     hub.wait("it is stored", lambda: people["nurse"].get(f"/api/beds/{bed}/trend").json()["t"])
-    done = hub.run("export", "--bed", bed, "--output", str(out))
+    done = hub.run("export", "--bed", bed, "--identified", "--output", str(out))
     assert done.returncode == 0, done.stderr
     with (tmp_path / "bed.annotations.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -13,8 +13,9 @@ import pytest
 from msgspec import to_builtins
 
 import hub.database
-from care import annotation_store, consult_store, ward_store
+from care import admission_store, annotation_store, consult_store, ward_store
 from care import store as care
+from care.admission_store import Aliases
 from care.annotations import Annotation
 from care.consults import Act, Advised, Side
 from care.guard import Question
@@ -28,6 +29,7 @@ from hub.waves import read_waves
 from ingest.batch import columns
 from ingest.store import Retention, Store
 from ingest.wave_store import WaveStore
+from schemas.admissions import Admission
 from schemas.care import DEFAULT_LADDER, PatientException
 from schemas.deliveries import Delivery
 from schemas.errors import CareError
@@ -228,6 +230,23 @@ async def exercise(  # noqa: C901 - one story, told to both
             out["accounts"] = await accounts_story(connection, Path(folder))
         out["care"] = await care_story(connection)
         out["consults"] = await consult_story(connection, at_ns)
+        out["admissions"] = await admission_story(connection)
+        out["devices"] = await fetched("select_devices")
+        out["bed ids"] = await fetched("select_bed_ids")
+        out["next"] = await (
+            await connection.execute(
+                "SELECT vigil_next_reading((SELECT id FROM bed WHERE name = %(bed)s), %(start)s,"
+                " %(end)s)",
+                asked,
+            )
+        ).fetchone()
+        assert out["next"][0] is not None
+        for view in REPORTS:
+            cursor = await connection.execute(f"SELECT * FROM report.{view}")
+            out[f"report {view}"] = (
+                len(await cursor.fetchall()),
+                [c.name for c in cursor.description],
+            )
         out["minutes"] = await fetched("select_wave_minutes", **asked)
         out["observed"] = plainly(await fetched("select_bed_observations", **asked))
         out["rule set"] = await fetched("select_rule_set_body", number=1)
@@ -270,6 +289,38 @@ async def care_story(connection):
     config = (await care.configs(connection, at + 30 * S))["h"]
     beds = {name: to_builtins(bed) | {"stay": bool(bed.stay)} for name, bed in config.beds.items()}
     return beds, to_builtins(config.units)
+
+
+REPORTS = ("bed", "stay", "alert", "alert_event", "device", "rejected", "vitals_1m", "vitals_1h")
+
+
+async def admission_story(connection):
+    """The hospital's system admits, moves, discharges too early, merges; each in words."""
+    at, said = 1_800_000_300 * S, []
+    with TemporaryDirectory() as folder:
+        aliases = Aliases(Path(folder), "h")
+        for event, patient, bed, after_s, more in (
+            ("A01", "P1", "h/icu/a1", 0, {"name": "王小明", "born_ns": 0}),
+            ("A01", "P1", "h/icu/a1", 0, {}),
+            ("A02", "P1", "h/icu/a2", 10, {}),
+            ("A03", "P2", None, 30, {}),
+            ("A01", "P2", "h/icu/a1", 20, {"visit": "V2"}),
+            ("A13", "P2", None, 40, {}),
+            ("A40", "P3", None, 50, {"merged_from": "P2"}),
+            ("A08", "P3", None, 60, {"name": "李四"}),
+            ("A12", "P1", None, 70, {}),
+            ("A03", "P1", None, 80, {}),
+        ):
+            told = Admission(event, patient, more.pop("visit", ""), at + after_s * S, bed, **more)
+            try:
+                said.append(
+                    await admission_store.admit(connection, aliases, VAULT, told, at + 90 * S)
+                )
+            except CareError as error:
+                said.append(str(error).split(":")[0])
+    rows = await fetch(connection, "select_stays", ids=None)
+    names = sorted(care.name_of(row, VAULT) for row in rows if row["sealed"])
+    return said, names, len(rows)
 
 
 async def consult_story(connection, at_ns):
