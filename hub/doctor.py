@@ -77,14 +77,18 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
             broker["warning"] = health["broker"].detail
     services: dict[str, dict[str, Any]] = {}
     forwards = ["forwarder"] if settings.is_edge else []
-    gateways = sorted(name for name in health if name.startswith("gateway-"))
-    for name in [*SERVICES, *forwards, *gateways]:
+    hospital = settings.gateway.hospital
+    own = [] if hospital is None else [f"gateway-{hospital}"]
+    others = sorted(n for n in health if n.startswith("gateway-") and n not in own)
+    for name in [*SERVICES, *forwards, *own, *others]:
         said = health.get(name)
         if said is None:
             services[name] = {"state": "unknown", "detail": "has never reported", "counters": {}}
             continue
         age_s = (now_ns() - said.at_ns) / S
         state = "silent" if said.state != "stopped" and age_s > STALE_S else said.state
+        if name in others and state == "silent":
+            continue  # it left, and a broker that was killed then does not know; one lost is stopped
         services[name] = {
             "state": state,
             "detail": said.detail,
