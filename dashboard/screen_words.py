@@ -450,6 +450,8 @@ SCREEN_WORDS: dict[str, tuple[str, str]] = {
     "line_backlog": ("待补传", "Waiting there"),
     "line_oldest": ("最早", "Oldest"),
     "clock_of": ("时钟差", "Clock"),
+    "other_vitals": ("其他参数", "Other values"),
+    "service_gateway": ("HL7 网关", "HL7 gateway"),
     "service_forwarder": ("转发服务", "Forwarder"),
     "service_console": ("控制台", "Console"),
     "ok": ("正常", "OK"),

@@ -161,6 +161,7 @@ ROLE_WORDS: dict[str, tuple[str, str]] = {f"role_{name}": texts for name, texts 
 
 OBSERVED = {f"obs_{kind.name}": (kind.zh, kind.en) for kind in OBSERVATIONS.values()}
 _VITAL_NAMES = {v.name: (v.zh, v.en) for v in KNOWN.values()} | VITAL_SHORT
+_UNITS = {v.name: (v.unit_zh, {"Cel": "°C"}.get(v.unit, v.unit)) for v in KNOWN.values()}
 _ALL = WORDS | SCREEN_WORDS | ROLE_WORDS | OBSERVED
 
 
@@ -173,7 +174,9 @@ def script_words(language: Language) -> dict[str, str]:
     """Return what the scripts in the browser say, short names of vitals included."""
     at = LANGUAGES.index(language)
     return {key: texts[at] for key, texts in _ALL.items()} | {
-        f"vital_{key}": texts[at] for key, texts in _VITAL_NAMES.items()
+        f"{what}_{key}": texts[at]
+        for what, table in (("vital", _VITAL_NAMES), ("unit", _UNITS))
+        for key, texts in table.items()
     }
 
 

@@ -88,7 +88,7 @@ async def _broker(settings: Settings) -> tuple[dict[str, Any], dict[str, dict[st
         age_s = (now_ns() - said.at_ns) / S
         state = "silent" if said.state != "stopped" and age_s > STALE_S else said.state
         if name in others and state == "silent":
-            continue  # it left, and a broker that was killed then does not know; one lost is stopped
+            continue  # it left, and a broker that was killed just then has forgotten that
         services[name] = {
             "state": state,
             "detail": said.detail,

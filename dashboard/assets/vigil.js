@@ -474,10 +474,11 @@
     rail.id = "rail";
     const parts = BIG.map(makeCell);
     grid.append(...parts.map((p) => p.node));
-    const patient = make("div");
+    const patient = make("div"), rest = make("dl", "rest");
     patient.id = "patient";
-    node.replaceChildren(title, patient, care, grid, rail);
-    big = {parts, age, care};
+    rest.setAttribute("aria-label", say("other_vitals"));
+    node.replaceChildren(title, patient, care, grid, rest, rail);
+    big = {parts, age, care, rest, lines: new Map()};
     drawNumbers();
     drawRail();
   }
@@ -490,10 +491,33 @@
       part.node.style.display = there ? "" : "none";
       drawCell(part, v, stale, bed ? bed.bad : {});
     }
+    drawRest(v, stale);
     const waves = window.vigilWaves && performance.now() - window.vigilWaves.heard < 3000;
     set(big.age, !stale ? say("live") : waves ? say("waves_only") : bed && bed.r ? `${say("stale")} · ${ago(now() - bed.r)}` : say("never"));
     mark(big.age, "stale", String(stale && !waves));
     drawCare(bed);
+  }
+
+  // Everything else that the bed sends: one line each, the newest value with its unit, or why there is none.
+  const TILED = /^(abp|nibp|bp)_(sys|dia|mean)$/;
+  function drawRest(v, stale) {
+    for (const name of Object.keys(v).sort()) {
+      if (BIG.includes(name) || TILED.test(name) || big.lines.has(name)) continue;
+      const row = make("div"), key = make("dt", "", kit.vitalName(name)), value = make("dd", "n");
+      value.dataset.vital = name;
+      row.append(key, value);
+      big.lines.set(name, value);
+      big.rest.append(row);
+    }
+    for (const [name, node] of big.lines) {
+      const cell = v[name], age = cell ? now() - cell[1] : 0;
+      const old = !cell || stale || age > Math.max(15000, 3000 * cell[3]), unusable = cell && cell[2] !== "ok";
+      mark(node, "measured", cell ? String(cell[1]) : "");
+      mark(node, "old", String(old || !!unusable));
+      const unit = kit.words[`unit_${name}`] || "";
+      set(node, !cell || (old && age > Math.max(DASHES_AFTER_MS, 3000 * cell[3])) ? "--" : unusable ? (old ? "--" : say(cell[2])) : `${+cell[0].toFixed(2)}${unit && unit !== "1" ? ` ${unit}` : ""}`);
+    }
+    big.rest.hidden = !big.lines.size;
   }
 
   // What is not as usual with this patient: state of the bed, score, limits of treatment, limits changed for them.

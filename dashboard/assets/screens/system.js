@@ -13,16 +13,18 @@
     async function load() {
       const [s, screens, rejected] = await Promise.all([kit.get("/api/system"), kit.get("/api/system/screens"), kit.get("/api/system/rejected").catch(() => [])]);
       if (gone) return;
+      const called = (name) => (name.startsWith("gateway-") ? `${say("service_gateway")} ${kit.hospitalName(name.slice(8))}` : say(`service_${name}`));
+      const gateways = Object.keys(s.services).filter((n) => n.startsWith("gateway-"));
       const service = (name) => (s.services[name] || {state: "unknown", counters: {}});
       problems.replaceChildren(...s.problems.map((p) => make("p", "problem", `⚠ ${p}`)));
       top.replaceChildren(
         figure(say("broker"), s.broker.error ? say("away") : say("ok"), `${s.broker.version || ""} ${s.broker.journal_mb !== undefined ? `· ${say("journal")} ${s.broker.journal_mb} MB` : ""}`, s.broker.error),
         figure(say("database"), s.database.error ? say("away") : say("ok"), s.database.error || `PostgreSQL ${s.database.version} · ${s.database.size_mb} MB · ${s.database.tables}`, s.database.error),
         figure(say("disk"), `${s.disk.free_gb} GB`, say("free_of", {n: s.disk.total_gb}), s.disk.free_gb < 2),
-        ...["intake", "recorder", "dashboard"].map((n) => figure(say(`service_${n}`), say(`state_${service(n).state}`), service(n).detail || `v${service(n).version || "?"}`, service(n).state !== "running")),
+        ...["intake", "recorder", "dashboard", ...gateways].map((n) => figure(called(n), say(`state_${service(n).state}`), service(n).detail || `v${service(n).version || "?"}`, service(n).state !== "running")),
         figure(say("backlog"), String(service("recorder").counters.backlog ?? service("recorder").counters.waiting ?? "–"), say("backlog_says")));
       const table = (title, heads, rows) => kit.panel(title, rows.length ? kit.table(heads, rows, title) : make("p", "note", say("none_yet")));
-      const counters = Object.entries(s.services).flatMap(([n, x]) => Object.entries(x.counters).map(([k, v]) => [say(`service_${n}`), make("code", "", k), Number(v).toLocaleString()]));
+      const counters = Object.entries(s.services).flatMap(([n, x]) => Object.entries(x.counters).map(([k, v]) => [called(n), make("code", "", k), Number(v).toLocaleString()]));
       body.replaceChildren(
         table(say("delays"), [say("hospital"), "p50", "p99", say("readings")], Object.entries(s.delays).map(([h, d]) => [kit.hospitalName(h), ms(d.p50_ms), ms(d.p99_ms), d.readings])),
         table(say("lines"), [say("hospital"), say("state"), say("last_heard"), say("line_backlog"), say("line_oldest"), say("clock_of")], Object.entries(s.lines || {}).map(([h, l]) => [kit.hospitalName(h), say(l.up ? "line_up" : "line_down"), kit.ago(kit.now() - l.said), l.backlog, l.oldest ? kit.stamp(l.oldest) : "–", ms(l.clock_ms)])),
