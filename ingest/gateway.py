@@ -89,11 +89,9 @@ class Line(asyncio.Protocol):
         return self._work is not None
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Forget the connection. What was not acknowledged is the sender's still."""
-        self._frames.extend(self._framer.close())
+        """Note that the line is gone. Whole messages that came before it are taken still."""
+        self._queue(self._framer.close())
         self._gateway.close(self)
-        while self._frames:
-            self._gateway.refuse_frame(self.memory, self._frames.popleft())
 
     def _queue(self, frames: list[Frame]) -> None:
         self._frames.extend(frames)
@@ -101,19 +99,27 @@ class Line(asyncio.Protocol):
             self._work = asyncio.get_running_loop().create_task(self._run(), name="hl7-line")
             self._gateway.works.add(self._work)
             self._work.add_done_callback(self._gateway.works.discard)
-        if len(self._frames) > QUEUE and self.transport is not None and not self._paused:
+        line = self.transport
+        if (
+            len(self._frames) > QUEUE
+            and line is not None
+            and not (self._paused or line.is_closing())
+        ):
             self._paused = True
-            self.transport.pause_reading()
+            line.pause_reading()
 
     async def _run(self) -> None:
         try:
-            while self._frames and self.transport is not None:
+            while self._frames:
                 reply = await self._gateway.take(self.memory, self._frames.popleft())
-                if reply is not None and not self.transport.is_closing():
-                    self.transport.write(reply)
+                line = self.transport
+                if line is None or line.is_closing():
+                    continue
+                if reply is not None:
+                    line.write(reply)
                 if self._paused and len(self._frames) <= QUEUE // 2:
                     self._paused = False
-                    self.transport.resume_reading()
+                    line.resume_reading()
         finally:
             self._work = None
 
@@ -259,7 +265,7 @@ class Gateway:
     async def take(self, memory: Memory, frame: Frame) -> bytes | None:
         """Take one frame; return what its sender is answered, None for nothing."""
         if frame.kind is not FrameKind.MESSAGE:
-            return self.refuse_frame(memory, frame)
+            return self._refuse_frame(memory, frame)
         received_ns = now_ns()
         self._counts["messages"] += 1
         one = read(frame.data, self._profiles, self._site, memory, received_ns)
@@ -279,7 +285,7 @@ class Gateway:
         self._counts[words[one.verdict]] += 1
         return self._answer(one)
 
-    def refuse_frame(self, memory: Memory, frame: Frame) -> bytes | None:
+    def _refuse_frame(self, memory: Memory, frame: Frame) -> bytes | None:
         """Count a frame that is no whole message; answer it when it says who sent it."""
         now = now_ns()
         self._counts["rejected"] += 1
@@ -287,7 +293,6 @@ class Gateway:
             FrameKind.HALF: "no end block (FS CR): the message may be cut off; send it again",
             FrameKind.TOO_LARGE: f"{frame.size} bytes: a message has at most 4 MB",
             FrameKind.NOISE: "no message: HL7 over MLLP starts with VT and MSH",
-            FrameKind.MESSAGE: "the connection ended before the message was taken",
         }[frame.kind]
         self._reject(memory.device or memory.peer, frame.kind, why, frame.data, now)
         if frame.kind not in (FrameKind.HALF, FrameKind.TOO_LARGE):
