@@ -84,7 +84,7 @@ def publish(edge, first, count, vitals=None, bed=BED):
 def test_what_the_edge_judges_is_at_the_hub_once(pair):
     publish(pair.edge, 0, 50)
     pair.hub.wait("all is at the hub", lambda: pair.hub.readings(BED) == (50, 50))
-    assert pair.edge.readings(BED) == (50, 50)
+    pair.edge.wait("the edge has stored it, too", lambda: pair.edge.readings(BED) == (50, 50))
     assert pair.hub.json("doctor")["services"]["intake"]["counters"]["accepted"] == 0
     counters = pair.edge.json("doctor")["services"]["forwarder"]["counters"]
     assert counters["line_up"] == 1
