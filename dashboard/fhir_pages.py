@@ -140,6 +140,7 @@ async def _readings(
             cut = max(first, last - width) if newest else min(last, first + width)
             window = (cut, last) if newest else (first, cut)
             rows = [row async for row in export_rows(connection, span.whose.bed, *window)]
+            rows.sort(key=_key)  # as the cursor compares, whatever the database's collation
             for row in reversed(rows) if newest else rows:
                 yield span.whose, row
             first, last = (first, cut) if newest else (cut, last)
@@ -186,8 +187,7 @@ async def observation_page(
     if kinds is not None and not kinds:
         return [], None
     async for whose, row in _readings(connection, spans, newest=search.newest, after=after):
-        at_us = from_datetime(row["measured_at"]) // 1000
-        key = [at_us, row["device"], row["seq"]]
+        key = _key(row)
         if after is not None and _before(key, after, newest=search.newest):
             continue
         skip = after[3] + 1 if after is not None and key == after[:3] else 0
@@ -199,6 +199,11 @@ async def observation_page(
             found.append(one)
             mark = cursor(*key, number)
     return found, None
+
+
+def _key(row: Row) -> list[Any]:
+    """Return where a reading stands among others: time (us), device, number."""
+    return [from_datetime(row["measured_at"]) // 1000, row["device"], row["seq"]]
 
 
 def _before(key: list[Any], after: list[Any], *, newest: bool) -> bool:

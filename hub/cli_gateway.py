@@ -74,7 +74,7 @@ def try_file(
     from hub.clock import now_ns
     from hub.gateway import site_of
     from ingest.hl7.profiles import load_profiles
-    from ingest.hl7.reading import describe, messages_in, read
+    from ingest.hl7.reading import describe, frames_in, read_frame
     from ingest.hl7.translate import Memory
 
     settings = read_settings()
@@ -84,7 +84,7 @@ def try_file(
     except OSError as error:
         raise HubError(f"{file}: {error.strerror}") from None
     memory, now = Memory(), now_ns()
-    reads = [read(one, profiles, site, memory, now) for one in messages_in(data)]
+    reads = [read_frame(one, profiles, site, memory, now) for one in frames_in(data)]
     if json:
         dump({"messages": [describe(one) for one in reads]})
     else:

@@ -32,7 +32,7 @@ from ingest.hl7.mllp import Frame, FrameKind, Framer
 from ingest.hl7.outgoing import Cadence, Outgoing, Sender, alarm_end, compose
 from ingest.hl7.places import unassigned
 from ingest.hl7.profiles import Profile
-from ingest.hl7.reading import Read, read
+from ingest.hl7.reading import Read, read, read_frame
 from ingest.hl7.translate import AlarmsOn, Memory, Outcome, Site
 from ingest.rejects import RejectState, drain, put_back, reject
 from schemas.admissions import Admission
@@ -289,18 +289,8 @@ class Gateway:
         """Count a frame that is no whole message; answer it when it says who sent it."""
         now = now_ns()
         self._counts["rejected"] += 1
-        why = {
-            FrameKind.HALF: "no end block (FS CR): the message may be cut off; send it again",
-            FrameKind.TOO_LARGE: f"{frame.size} bytes: a message has at most 4 MB",
-            FrameKind.NOISE: "no message: HL7 over MLLP starts with VT and MSH",
-        }[frame.kind]
-        self._reject(memory.device or memory.peer, frame.kind, why, frame.data, now)
-        if frame.kind not in (FrameKind.HALF, FrameKind.TOO_LARGE):
-            return None
-        head = frame.data.split(b"\r")[0].split(b"\n")[0]
-        one = read(head, self._profiles, self._site, Memory(), now)
-        one.verdict = Verdict.ERROR if frame.kind is FrameKind.HALF else Verdict.REJECT
-        one.why, one.what = why, "sequence"
+        one = read_frame(frame, self._profiles, self._site, memory, now)
+        self._reject(memory.device or memory.peer, frame.kind, one.why, frame.data, now)
         return self._answer(one)
 
     def _answer(self, one: Read) -> bytes | None:

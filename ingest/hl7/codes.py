@@ -103,6 +103,8 @@ def meaning(profile: Profile, code: str, name: str, system: str) -> Meaning:
     own = profile.own(code, name, system)
     if own is not None:
         return Meaning(own.kind, own.name, own.unit or _canonical(own.name), shown)
+    if system.upper() in LOINC_SYSTEMS and code in LOINC:
+        return Meaning("metric", LOINC[code], _canonical(LOINC[code]), code)
     number = _number(code, system)
     if number is None and not name.startswith("MDC"):
         text = profile.text.get((name or code).upper()) or profile.text.get(code.upper())
@@ -113,6 +115,34 @@ def meaning(profile: Profile, code: str, name: str, system: str) -> Meaning:
     if term is None:
         raise DecodeError(UNKNOWN, f"{code}^{name}^{system}: not in the nomenclature")
     return Meaning(term.kind, term.means, _canonical(term.means), str(term.number))
+
+
+LOINC_SYSTEMS = frozenset({"LN", "LOINC"})
+LOINC = {
+    "8867-4": "hr",
+    "76282-3": "hr",
+    "8889-8": "pr",
+    "2708-6": "spo2",
+    "59408-5": "spo2",
+    "61006-3": "pi",
+    "9279-1": "rr",
+    "76215-3": "abp_sys",
+    "76213-8": "abp_dia",
+    "76214-6": "abp_mean",
+    "8480-6": "bp_sys",
+    "8462-4": "bp_dia",
+    "8478-0": "bp_mean",
+    "60985-9": "cvp",
+    "8310-5": "temp",
+    "8329-5": "temp_core",
+    "39106-0": "temp_skin",
+    "19891-1": "etco2",
+    "3150-6": "fio2",
+    "76248-4": "peep",
+    "76222-9": "vt",
+    "9269-2": "gcs",
+}
+"""LOINC codes that senders without MDC use. Of a pressure, 8480-6 says not where it was taken."""
 
 
 def _number(code: str, system: str) -> int | None:
@@ -171,10 +201,17 @@ WORDS: dict[str, str] = {
     "{beats}/min": "/min",
     "{breaths}/min": "/min",
     "brpm": "/min",
+    "br/min": "/min",
+    "resp/min": "/min",
+    "b/min": "/min",
+    "min-1": "/min",
+    "次/min": "/min",
     "%": "%",
     "percent": "%",
     "mmhg": "mm[Hg]",
     "mm[hg]": "mm[Hg]",
+    "mm(hg)": "mm[Hg]",
+    "torr": "mm[Hg]",
     "kpa": "kPa",
     "hpa": "hPa",
     "mbar": "mbar",
@@ -183,10 +220,13 @@ WORDS: dict[str, str] = {
     "c": "Cel",
     "cel": "Cel",
     "degc": "Cel",
+    "deg.c": "Cel",
+    "celsius": "Cel",
     "°c": "Cel",
     "℃": "Cel",
     "f": "[degF]",
     "degf": "[degF]",
+    "fahrenheit": "[degF]",
     "[degf]": "[degF]",
     "°f": "[degF]",
     "℉": "[degF]",

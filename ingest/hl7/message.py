@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from schemas.errors import DecodeError
 
+MAX_BYTES = 4_194_304
 MAX_SEGMENTS = 5_000
 SHORTEST = len("MSH|^~\\&")
 _ENDS = re.compile(r"[\r\n]+")
@@ -223,6 +224,8 @@ def parse(data: bytes) -> Message:
     data = data.strip(b"\x0b\x1c\r\n \x00").removeprefix(b"\xef\xbb\xbf")
     if not data.startswith(b"MSH") or len(data) < SHORTEST:
         raise DecodeError("not_hl7", f"starts with {data[:20]!r}; a message starts with MSH|^~\\&")
+    if len(data) > MAX_BYTES:
+        raise DecodeError("too_large", f"{len(data)} bytes; a message has at most {MAX_BYTES}")
     text, charset, notes = _decode(data)
     lines = [line for line in _ENDS.split(text) if line.strip()]
     marks = _delimiters(lines[0])

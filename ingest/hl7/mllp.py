@@ -9,9 +9,10 @@ so it is refused, not guessed at. Source: HL7 v2 Implementation Guide, appendix 
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ingest.hl7.message import MAX_BYTES
+
 VT, FS = 0x0B, 0x1C
 START = b"MSH"
-MAX_MESSAGE_BYTES = 4_194_304
 HEAD_BYTES = 2_048
 """So much is kept of a frame that is refused for its size: enough to answer it."""
 
@@ -37,7 +38,7 @@ class Frame:
 class Framer:
     """Cuts a connection's bytes into frames; holds at most one message of ``limit`` bytes."""
 
-    def __init__(self, limit: int = MAX_MESSAGE_BYTES) -> None:
+    def __init__(self, limit: int = MAX_BYTES) -> None:
         self._limit = limit
         self._buffer = bytearray()
         self._inside = False

@@ -1,14 +1,13 @@
 """From the bytes of one frame to what became of it: the whole way, in one call. Pure."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ingest.hl7.acknowledge import Verdict, answer, code_of
 from ingest.hl7.codes import UNKNOWN
-from ingest.hl7.message import Message, parse
-from ingest.hl7.mllp import VT, FrameKind, Framer
+from ingest.hl7.message import MAX_BYTES, Message, parse
+from ingest.hl7.mllp import VT, Frame, FrameKind, Framer
 from ingest.hl7.profiles import Profile, recognise
 from ingest.hl7.translate import Memory, Outcome, Site, translate
 from schemas.errors import DecodeError
@@ -60,17 +59,37 @@ def read(
     return Read(message, outcome, Verdict.ACCEPT)
 
 
-def messages_in(data: bytes) -> Iterator[bytes]:
-    """Yield the messages of a file: framed, or one after the other, each beginning with MSH."""
+WHY = {
+    FrameKind.HALF: "no end block (FS CR): the message may be cut off; send it again",
+    FrameKind.TOO_LARGE: f"a message has at most {MAX_BYTES} bytes",
+    FrameKind.NOISE: "no message: HL7 over MLLP starts with VT and MSH",
+}
+
+
+def read_frame(
+    frame: Frame, profiles: list[Profile], site: Site, memory: Memory, received_ns: int
+) -> Read:
+    """Return what a frame is to us; of one that is no whole message, only who is to be answered."""
+    if frame.kind is FrameKind.MESSAGE:
+        return read(frame.data, profiles, site, memory, received_ns)
+    head = frame.data.split(b"\r")[0].split(b"\n")[0]
+    one = read(head, profiles, site, Memory(), received_ns)
+    one.verdict = Verdict.ERROR if frame.kind is FrameKind.HALF else Verdict.REJECT
+    one.why, one.what = WHY[frame.kind], "sequence"
+    one.outcome = Outcome(one.outcome.profile, refused=(frame.kind, one.why))
+    if frame.kind is FrameKind.NOISE:
+        one.message = None
+    return one
+
+
+def frames_in(data: bytes) -> list[Frame]:
+    """Return the messages of a file: framed, or one after the other, each beginning with MSH."""
     if VT in data:
         framer = Framer()
-        for frame in (*framer.feed(data), *framer.close()):
-            if frame.kind in (FrameKind.MESSAGE, FrameKind.HALF):
-                yield frame.data
-        return
-    for part in _STARTS.split(data.removeprefix(b"\xef\xbb\xbf")):
-        if part.strip(b"\r\n\x1c \x00"):
-            yield part
+        return framer.feed(data) + framer.close()
+    parts = _STARTS.split(data.removeprefix(b"\xef\xbb\xbf"))
+    whole = [part for part in parts if part.strip(b"\r\n\x1c \x00")]
+    return [Frame(FrameKind.MESSAGE, part, len(part)) for part in whole]
 
 
 def describe(one: Read) -> dict[str, Any]:

@@ -42,6 +42,7 @@ SEVERAL = frozenset({"temp", *SECOND_LINE})
 INSTANCES_KEPT = 8
 T = TypeVar("T")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
+_COMMA = re.compile(r"[+-]?\d+,\d{1,2}")
 _DEVICE = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
@@ -429,7 +430,7 @@ class _Reader:
             return self._listed_alarm(segment, code, time_ns)
         if segment.component(11) == "X" and not value_text and not segment.component(2):
             return "structure"
-        found = meaning(self._profile, code, words, system)
+        found = self._meaning(segment, code, words, system)
         if found.kind == "ignored":
             return f"ignored: {found.name}"
         if found.kind == "device":
@@ -437,6 +438,16 @@ class _Reader:
         if found.kind not in ("metric", "wave") or not found.name or found.name not in KNOWN:
             raise DecodeError(UNKNOWN, f"{code}^{words}^{system}: Vigil has no vital for it")
         return self._value(name, segment, found, value_text, time_ns)
+
+    def _meaning(self, segment: Segment, code: str, words: str, system: str) -> Meaning:
+        """Return what OBX-3 means: its first coding, or where that is unknown the alternate one."""
+        try:
+            return meaning(self._profile, code, words, system)
+        except DecodeError as error:
+            other = segment.components(3)[3:6]
+            if error.reason != UNKNOWN or len(other) < 2:
+                raise
+            return meaning(self._profile, *(part.strip() for part in [*other, ""][:3]))
 
     def _value(self, name: str, segment: Segment, found: Meaning, text: str, time_ns: int) -> str:
         at_ns = parse_time(segment.component(14), self._site.zone) or time_ns
@@ -471,7 +482,7 @@ class _Reader:
             return None, "nothing in OBX-5"
         if segment.component(11) == "X":
             return None, "OBX-11 X: cannot be obtained"
-        plain_text = segment.component(5)
+        plain_text = _numeral(segment)
         if not _NUMBER.fullmatch(plain_text):
             raise DecodeError("not_a_number", f"OBX-5 {plain_text[:40]!r}: no number")
         value = float(plain_text)
@@ -558,6 +569,14 @@ class _Reader:
             self._out.device,
         )
         return f"alarm {name}"
+
+
+def _numeral(segment: Segment) -> str:
+    """Return OBX-5 as a numeral: of a structured one (SN) its number; a comma is a point."""
+    text = segment.component(5)
+    if segment.component(2) == "SN" and text in ("", "="):
+        text = segment.component(5, 2)
+    return text.replace(",", ".") if _COMMA.fullmatch(text) else text
 
 
 def _order(sub_id: str) -> tuple[int, ...]:

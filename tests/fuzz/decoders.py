@@ -27,10 +27,10 @@ from hub.sites import load_sites
 from ingest.checkpoint import VERSION, Checkpoint
 from ingest.checkpoint import encode as encode_checkpoint
 from ingest.checkpoint import read as read_checkpoint
-from ingest.hl7.mllp import Framer
+from ingest.hl7.mllp import Frame, Framer
 from ingest.hl7.places import parse_places
 from ingest.hl7.profiles import parse_profile
-from ingest.hl7.reading import describe, messages_in, read
+from ingest.hl7.reading import describe, frames_in, read_frame
 from ingest.hl7.translate import Memory
 from ingest.journal import read as read_journal
 from schemas import codec
@@ -206,8 +206,8 @@ _HL7 = [
 ]
 
 
-def _described(data: bytes) -> object:
-    return describe(read(data, PROFILES, site(), Memory(), T0))
+def _described(frame: Frame) -> object:
+    return describe(read_frame(frame, PROFILES, site(), Memory(), T0))
 
 
 def _frames(data: bytes) -> object:
@@ -259,7 +259,7 @@ TARGETS: dict[str, tuple[Decoder, list[bytes]]] = {
         lambda d: parse_config(d.decode("utf-8", "replace")),
         [b"vigil/v1/kaihua/config/care"],
     ),
-    "hl7": (lambda d: list(map(_described, messages_in(d))), _HL7),
+    "hl7": (lambda d: list(map(_described, frames_in(d))), _HL7),
     "mllp": (_frames, [b"".join(b"\x0b" + one + b"\x1c\r" for one in _HL7)]),
     "hl7_beds": (
         lambda d: parse_places(d, PurePath("beds.toml")),

@@ -4,7 +4,7 @@ from datetime import timedelta, timezone
 
 from ingest.hl7.places import Places
 from ingest.hl7.profiles import load_profiles
-from ingest.hl7.reading import Read, messages_in, read
+from ingest.hl7.reading import Read, frames_in, read_frame
 from ingest.hl7.translate import Memory, Site
 from schemas.times import parse_time
 
@@ -26,7 +26,7 @@ def site(**places: object) -> Site:
 def read_all(data: bytes, memory: Memory | None = None, where: Site | None = None) -> list[Read]:
     """Return what every message of some bytes is to us, on one connection."""
     memory = memory if memory is not None else Memory()
-    return [read(m, PROFILES, where or site(), memory, NOW) for m in messages_in(data)]
+    return [read_frame(f, PROFILES, where or site(), memory, NOW) for f in frames_in(data)]
 
 
 def read_one(*segments: str, memory: Memory | None = None, where: Site | None = None) -> Read:

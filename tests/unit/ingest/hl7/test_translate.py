@@ -352,6 +352,31 @@ def test_numbers_of_one_vendor_are_not_anothers():
     assert values(q5) == {}
 
 
+def test_other_ways_to_write_a_code_and_a_number():
+    one = read_one(
+        "OBX|1|NM|8867-4^Heart rate^LN||71|/min",
+        "OBX|2|NM|XX^Saturation^L^150456^MDC_PULS_OXIM_SAT_O2^MDC||97|%",
+        "OBX|3|SN|9279-1^Respiratory rate^LN||^16|{breaths}/min",
+        "OBX|4|NM|8310-5^Temp^LN||36,8|Cel",
+        "OBX|5|NM|8480-6^Systolic^LN||120|mm(hg)",
+        "OBX|6|NM|150087^MDC_PRESS_BLD_VEN_CENT_MEAN^MDC||1,200|mmHg",
+    )
+    assert values(one) == {"hr": 71, "spo2": 97, "rr": 16, "temp": 36.8, "bp_sys": 120}
+    assert reasons(one) == ["not_a_number"]
+
+
+def test_what_is_cut_off_or_too_large_is_said():
+    framed = b"\x0b" + (HEAD + "\r" + PV1).encode() + b"\r" + HR.format(7).encode()
+    (half,) = read_all(framed)
+    assert half.verdict is Verdict.ERROR
+    assert values(half) == {}
+    (giant,) = read_all((HEAD + "\rOBX|1|TX|x||").encode() + b"y" * 5_000_000)
+    assert giant.verdict is Verdict.REJECT
+    (framed_giant,) = read_all(b"\x0b" + HEAD.encode() + b"\rOBX|" + b"y" * 5_000_000 + b"\x1c\r")
+    assert framed_giant.verdict is Verdict.REJECT
+    assert framed_giant.answer("n", NOW).split(b"\r")[1].startswith(b"MSA|CR|7")
+
+
 def test_unknown_codes_are_dropped_and_are_no_error_of_the_sender():
     one = read_one(
         "OBX|1|NM|4711^FOO^99XYZ||5", "OBX|2|NM|160324^MDC_SPO2_SIGNAL_QUALITY_INDEX^MDC||3"
