@@ -200,9 +200,15 @@ def _decode(data: bytes) -> tuple[str, str, list[str]]:
 
 
 def _delimiters(line: str) -> Delimiters:
-    mark = line[3]
-    codes = line[4:].split(mark, 1)[0]
-    if mark.isalnum() or mark.isspace() or not codes or len(set(mark + codes)) <= len(codes):
+    mark = line[3:4]
+    codes = line[4:].split(mark, 1)[0] if mark else ""
+    if (
+        not mark
+        or mark.isalnum()
+        or mark.isspace()
+        or not codes
+        or len(set(mark + codes)) <= len(codes)
+    ):
         raise DecodeError("delimiters", f"MSH-1 and MSH-2: {line[3:12]!r}; expected |^~\\&")
     if len(codes) == 3:  # the backslash was lost on the way
         return Delimiters(mark, codes[0], codes[1], "\\", codes[2])

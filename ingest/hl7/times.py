@@ -28,12 +28,12 @@ def parse_time(text: str, zone: tzinfo) -> int | None:
     if found is None or int(found[1]) == 0:
         return None
     year, month, day, hour, minute, second, joined, fraction, offset, zulu = found.groups()
-    if offset:
-        sign = -1 if offset[0] == "-" else 1
-        zone = timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:])))
-    elif zulu:
-        zone = UTC
     try:
+        if offset:
+            ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+            zone = timezone(-ahead if offset[0] == "-" else ahead)
+        elif zulu:
+            zone = UTC
         whole = datetime(
             int(year),
             int(month or 1),

@@ -21,6 +21,7 @@ What a profile does not know is dropped with its reason, counted and kept.
 
 import re
 import tomllib
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -33,6 +34,14 @@ from ingest.hl7.message import Message
 from schemas.errors import SettingsError
 from schemas.vitals import KNOWN, SENTINELS
 from schemas.waves import CHANNELS
+
+_UNREADABLE = (
+    UnicodeDecodeError,
+    tomllib.TOMLDecodeError,
+    ValidationError,
+    re.error,
+    FutureWarning,
+)
 
 
 class _CodeToml(Struct, forbid_unknown_fields=True):
@@ -110,12 +119,14 @@ def parse_profile(text: bytes, path: PurePath) -> tuple[int, Profile]:
     """Return a profile and its order among others; raise SettingsError naming file and fix."""
     try:
         given = convert(tomllib.loads(text.decode()), _ProfileToml)
-        recognise = {
-            key: re.compile(value)
-            for key in ("sender", "version", "control_id", "system")
-            if (value := getattr(given.recognise, key))
-        }
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError, re.error) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # what will mean something else
+            recognise = {
+                key: re.compile(value)
+                for key in ("sender", "version", "control_id", "system")
+                if (value := getattr(given.recognise, key))
+            }
+    except _UNREADABLE as error:
         raise SettingsError(f"{path}: {error}") from None
     codes = {code: _own(path, code, body) for code, body in given.codes.items()}
     names = {name.upper(): _own(path, name, body) for name, body in given.text.items()}

@@ -69,7 +69,17 @@ def test_escapes_are_undone_once():
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"MSH", b"PID|1", b"\x00\x01", b"MSH||||", b"MSHabc^~&", b"MSH|||||"]
+    "data",
+    [
+        b"",
+        b"MSH",
+        b"PID|1",
+        b"\x00\x01",
+        b"MSH||||",
+        b"MSHabc^~&",
+        b"MSH\n^~\\&|H|||||",
+        b"MSH|||||",
+    ],
 )
 def test_what_is_no_message_says_so(data):
     with pytest.raises(DecodeError):
@@ -90,6 +100,8 @@ EAST = timezone(timedelta(hours=8))
         ("20261128080000Z", 1795852800_000000000),
         ("00000000000000", None),
         ("20261340", None),
+        ("20261128160000+8800", None),
+        ("20261128160000-0330", 1795894200_000000000),
         ("0", None),
         ("", None),
         ("yesterday", None),
