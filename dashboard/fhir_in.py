@@ -1,5 +1,6 @@
 """FHIR resources that come in: validated, and read as what Vigil keeps of them."""
 
+import asyncio
 from datetime import date
 from typing import Any
 
@@ -41,8 +42,9 @@ async def read_resource(request: Request, kind: str) -> Resource:
         raise HTTPException(400, f"not JSON: {error}") from None
     if not isinstance(body, dict) or body.get("resourceType") != kind:
         raise HTTPException(422, f"resourceType: a {kind} belongs here")
+    models = await asyncio.to_thread(_models)  # the first time it takes a second
     try:
-        _models()[kind].model_validate(body)
+        models[kind].model_validate(body)
     except ValidationError as error:
         said = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or kind}: {e['msg']}" for e in error.errors()[:5]
