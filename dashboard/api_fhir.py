@@ -288,6 +288,7 @@ def make_fhir_router(  # noqa: C901, PLR0915 - one closure over what the routes 
             now = now_ns()
             start = time_ns((body.get("period") or {}).get("start"), now)
             async with database(pool) as connection:
+                await _own(connection, person, stay)
                 beds = await read_beds(connection, person)
                 bed = _bed(beds, body, person)
                 await store.place(

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
 
 import structlog
 from msgspec import DecodeError, json
@@ -70,6 +71,8 @@ READ = {
     "/waves": "read-waves",
     "/trend": "read-trend",
 }
+WHOSE = frozenset({"_id", "encounter", "location", "patient", "subject"})
+"""Parameters of a FHIR search that say whose data are asked for."""
 PERIOD_S, FAILED_S = 1.0, 10.0
 FORGET_S, FIRST_FORGET_S = 86_400.0, 120.0
 UNLOGGED = frozenset({"/api/rule-sets/check"})
@@ -112,6 +115,17 @@ def object_of(path: str) -> str:
             if len(levels) >= at + count:
                 return "/".join(levels[at : at + count])
     return path
+
+
+def asked_of(path: str, query: bytes) -> str:
+    """Return what a FHIR search is about: its path, and the patient, bed or stay that it names.
+
+    >>> asked_of("/fhir/Observation", b"patient=s1&_count=5")
+    '/fhir/Observation?patient=s1'
+    """
+    pairs = parse_qsl(query.decode("latin-1"))
+    named = [(name, value) for name, value in pairs if name in WHOSE]
+    return f"{path}?{urlencode(named, safe='/')}"[:300] if named else path
 
 
 def detail_of(path: str, body: bytes) -> dict[str, str | int | float | bool | None]:
@@ -196,6 +210,8 @@ class Trail:
             return
         looking = what.startswith(("see-", "read-")) and not refused
         target = object_of(path)
+        if path.startswith("/fhir/"):
+            target = asked_of(path, scope.get("query_string", b""))
         if looking and (
             status >= 300 or self._recent.again(person.username, what, target, *person.extra)
         ):

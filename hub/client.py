@@ -197,7 +197,10 @@ class Vigil:
                 yield json.loads(said)
 
     def _get(self, path: str, parameters: dict[str, str]) -> httpx.Response:
-        answer = self._http.get(path, params=parameters)
+        try:
+            answer = self._http.get(path, params=parameters)
+        except httpx.HTTPError as error:
+            raise HubError(f"{path}: the hub's answer broke off ({error}); ask again") from None
         if answer.status_code != httpx.codes.OK:
             raise HubError(f"{answer.status_code}: {answer.text[:300]}")
         return answer

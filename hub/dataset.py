@@ -82,6 +82,15 @@ class Wanted:
             return deidentify.identified(bed, *span)
         return deidentify.subjects(self.key, bed, places, *span)
 
+    def subject_at(self, bed: str, places: list[Place], at_ns: int) -> Subject:
+        """Return whose a bed's data were at a time, also before the export's own times.
+
+        What began before them and reaches into them is still its patient's, not the next one's.
+        """
+        if self.key is None:
+            return deidentify.identified(bed, at_ns, at_ns + 1)[0]
+        return deidentify.subjects(self.key, bed, places, at_ns, at_ns + 1)[0]
+
     def device(self, name: str) -> str:
         """Return what a device is called in the export."""
         return name if self.key is None else pseudonym(self.key, "d", name)
@@ -263,15 +272,15 @@ def finish(folder: Path, wanted: Wanted, form: str, counts: Counts) -> None:
     (folder / "dictionary.csv").write_text(dictionary(), "utf-8")
     what: dict[str, Any] = {
         "vigil": VERSION,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "format": form,
         "de_identified": wanted.key is not None,
         **{name: getattr(counts, name) for name in Counts.__slots__},
     }
     if wanted.key is None:
+        what["made_at"] = datetime.now(UTC).isoformat(timespec="seconds")
         what |= {"from": wanted.start.isoformat(), "to": wanted.end.isoformat()}
         what["beds"] = wanted.beds
     else:
-        what["made_at"] = what["made_at"][:10]
+        # no date of making: beside the last row of who still lies there it would tell the shift
         what["dates"] = "shifted by patient, whole days, by a shift that is not in this data set"
     (folder / "manifest.json").write_text(json.dumps(what, indent=2) + "\n", "utf-8")

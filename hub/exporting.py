@@ -128,9 +128,8 @@ async def _alerts(connection: AsyncConnection, wanted: Wanted, places: list[Plac
             open=False,
             limit=LISTED,
         )
-        whose = wanted.subjects(bed, places)
         for row in rows:
-            subject = _at(whose, from_datetime(row["onset_at"]))
+            subject = wanted.subject_at(bed, places, from_datetime(row["onset_at"]))
             over = row["kind"] in ("resolved", "finding")
             yield {
                 "subject": subject.name,
@@ -152,9 +151,8 @@ async def _alerts(connection: AsyncConnection, wanted: Wanted, places: list[Plac
 async def _annotations(connection: AsyncConnection, wanted: Wanted, places: list[Place]) -> Any:
     """Yield the newest version of each annotation; without free text unless identified."""
     for bed in wanted.beds:
-        whose = wanted.subjects(bed, places)
         for row in await _marks(connection, bed, wanted.start, wanted.end):
-            subject = _at(whose, from_datetime(row["start_at"]))
+            subject = wanted.subject_at(bed, places, from_datetime(row["start_at"]))
             plain = wanted.key is None
             yield {
                 "subject": subject.name,
@@ -227,7 +225,7 @@ async def write_csv(
                     start=wanted.start,
                     end=wanted.end,
                 ):
-                    subject = _at(whose, from_datetime(version["start_at"]))
+                    subject = wanted.subject_at(bed, places, from_datetime(version["start_at"]))
                     if not plain:
                         for at in ("start_at", "end_at", "at"):
                             version[at] = _moved(version[at], subject)

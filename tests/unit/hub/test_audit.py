@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard.trail import Recent, detail_of, object_of, what_of
+from dashboard.trail import Recent, asked_of, detail_of, object_of, what_of
 from hub.audit import BEGIN, Entry, Waiting, seal
 from hub.vault import Vault
 from schemas.errors import StoreError
@@ -31,6 +31,13 @@ def test_what_a_request_does(method, path, what):
 def test_what_it_is_about():
     assert object_of("/api/units/h/u/handover") == "h/u"
     assert object_of("/api/consults/c1/accept") == "/api/consults/c1/accept"
+
+
+def test_a_search_is_about_whom_it_names():
+    one, other = (asked_of("/fhir/Observation", b"_count=5&patient=" + s) for s in (b"s1", b"s2"))
+    assert (one, other) == ("/fhir/Observation?patient=s1", "/fhir/Observation?patient=s2")
+    assert asked_of("/fhir/Flag", b"status=active") == "/fhir/Flag"
+    assert "\0" not in asked_of("/fhir/Patient", b"_id=%00\xff")
 
 
 def test_names_and_what_people_wrote_are_left_out():

@@ -1,5 +1,6 @@
 """What exports are made of: pseudonyms, shifts, the dictionary, records of numbers."""
 
+import asyncio
 import csv
 import errno
 from io import StringIO
@@ -7,14 +8,17 @@ from io import StringIO
 import numpy as np
 import pytest
 import wfdb
+from psycopg import OperationalError
 
 from care.stays import Place
-from hub.dataset import whole
+from dashboard import api_table
+from hub.arrow import NUMERICS
+from hub.dataset import Wanted, whole
 from hub.deidentify import DAY_NS, identified, pseudonym, subjects
 from hub.dictionary import dictionary
 from hub.export_wfdb import NO_NUMBER, Mark, lay_out_numerics, write_marks, write_record
 from schemas.errors import HubError
-from schemas.times import S
+from schemas.times import S, to_datetime
 from schemas.vitals import COMMON, RARE
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -52,6 +56,18 @@ def test_without_the_key_neither_names_nor_shifts_can_be_made_again():
     assert one.shift_ns != other.shift_ns
     assert pseudonym(KEY, "d", "x") == pseudonym(KEY, "d", "x")
     assert identified(BED, 0, 9)[0].name == BED
+
+
+def test_what_began_before_the_export_stays_its_own_patients():
+    places = [Place("s1", BED, 10 * S, 20 * S), Place("s2", BED, 20 * S)]
+    wanted = Wanted([BED], to_datetime(15 * S), to_datetime(30 * S), KEY)
+    first, second = wanted.subjects(BED, places)
+    assert wanted.subject_at(BED, places, 12 * S).name == first.name
+    later = Wanted([BED], to_datetime(25 * S), to_datetime(30 * S), KEY)
+    assert later.subject_at(BED, places, 12 * S).name == first.name
+    assert later.subject_at(BED, places, 12 * S).shift_ns == first.shift_ns
+    assert later.subject_at(BED, places, 26 * S).name == second.name
+    assert later.subject_at(BED, places, 5 * S).name.startswith("b")
 
 
 def test_every_vital_is_in_the_dictionary_with_its_unit():
@@ -104,3 +120,29 @@ def test_a_data_set_is_whole_or_not_there(tmp_path):
     assert [p.name for p in out.iterdir()] == ["a"]
     with pytest.raises(HubError, match="there already"), whole(out):
         pass
+
+
+async def test_a_table_whose_database_went_away_breaks_off(monkeypatch):
+    class Lost:
+        def __init__(self, url):
+            pass
+
+        def bed_id(self, bed):
+            return 1
+
+        def windows(self, number, start, end):
+            return iter([(0, 1), (1, 2)])
+
+        def numerics(self, number, start, end):
+            if start:
+                raise OperationalError("gone")
+            return NUMERICS.empty_table()
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(api_table, "Readings", Lost)
+    times = (to_datetime(0), to_datetime(9 * S))
+    with pytest.raises(OperationalError):
+        async for _ in api_table.numerics_stream(asyncio.Semaphore(), "", BED, times):
+            pass
